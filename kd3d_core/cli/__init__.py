@@ -1,0 +1,1 @@
+"""The `kd3d_core` command: one verb a file."""

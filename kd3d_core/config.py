@@ -1,0 +1,80 @@
+"""Typed, frozen configuration: YAML in, an object with a default for every field out."""
+
+from pathlib import Path
+from typing import Any
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel
+from pydantic import ConfigDict
+from pydantic import ValidationError
+
+from kd3d_core.errors import Kd3dError
+
+
+class Config(BaseModel):
+    """Base of every configuration object: immutable, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+ConfigT = TypeVar("ConfigT", bound=Config)
+
+
+def parse_config(kind: type[ConfigT], data: Any, source: str) -> ConfigT:
+    """Turn plain data into a `kind`.
+
+    Args:
+        kind: The configuration class.
+        data: Nested dicts, lists and scalars, as YAML and JSON give them.
+        source: Where the data came from, for the error message.
+
+    Raises:
+        Kd3dError: A key is unknown or a value does not fit; the message lists each key, what is
+            wrong with it and, for an unknown key, which keys there are.
+    """
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        lines = [f"{source}: {error.error_count()} setting(s) do not fit:"]
+        for item in error.errors():
+            key = ".".join(str(part) for part in item["loc"]) or "(top level)"
+            if item["type"] == "extra_forbidden":
+                known = _known_keys(kind, item["loc"][:-1])
+                lines.append(f"  {key}: unknown key; remove it or use one of: {known}")
+            else:
+                lines.append(f"  {key}: {item['msg']} (got {item['input']!r:.80})")
+        raise Kd3dError("\n".join(lines)) from error
+
+
+def load_config(kind: type[ConfigT], path: Path | str) -> ConfigT:
+    """Read a YAML file into a `kind`; an empty file gives the defaults.
+
+    Raises:
+        Kd3dError: The file cannot be read, is not YAML, or does not fit `kind`.
+    """
+    path = Path(path)
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Kd3dError(f"cannot read configuration {path}: {error.strerror or error}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Kd3dError(f"{path} is not valid YAML: {error}") from error
+    return parse_config(kind, {} if data is None else data, str(path))
+
+
+def dump_config(config: Config) -> str:
+    """The YAML text that `load_config` reads back to an equal object."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def _known_keys(kind: type[BaseModel], location: tuple[int | str, ...]) -> str:
+    """The keys allowed at `location` below `kind`, as far as the annotations tell."""
+    model: Any = kind
+    for part in location:
+        field = getattr(model, "model_fields", {}).get(part)
+        if field is None:  # an index of a list, or the tag of a union: the class is not unique
+            continue
+        model = field.annotation
+    fields = getattr(model, "model_fields", None)
+    return ", ".join(sorted(fields)) if fields else "see the documentation of this section"

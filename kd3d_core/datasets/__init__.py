@@ -1,0 +1,1 @@
+"""Frames and where they come from. Every reader converts into the one convention at its door."""

@@ -1,0 +1,1 @@
+"""Distillation methods, one file each, behind one protocol."""

@@ -1,0 +1,1 @@
+"""Encoders, backbone, neck, head and losses of the detectors; torch."""

@@ -1,0 +1,95 @@
+"""`PointCloud`: one sweep of a LiDAR, clean and in the project's convention."""
+
+from dataclasses import dataclass
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kd3d_core.geometry.transforms import transform_points
+
+
+@dataclass(frozen=True, eq=False)
+class PointCloud:
+    """N finite points in the sensor's frame.
+
+    Attributes:
+        points: (N, 4) float32, C-contiguous: x, y, z [m], intensity in [0, 1].
+        time: (N,) float32 seconds relative to the stamp of the sweep (<= 0 for earlier points),
+            or None when the sensor does not say.
+        ring: (N,) int16 beam index from the lowest beam up, or None.
+        has_intensity: False when the source carried no intensity; the column is then 0.
+        dropped: How many non-finite points were removed when the cloud was made.
+    """
+
+    points: NDArray[np.float32]
+    time: NDArray[np.float32] | None = None
+    ring: NDArray[np.int16] | None = None
+    has_intensity: bool = True
+    dropped: int = 0
+
+    @classmethod
+    def from_arrays(
+        cls,
+        xyz: NDArray[Any],
+        intensity: NDArray[Any] | None = None,
+        *,
+        intensity_scale: float = 1.0,
+        time: NDArray[Any] | None = None,
+        ring: NDArray[Any] | None = None,
+    ) -> "PointCloud":
+        """Build a cloud from raw columns: non-finite points go, intensity becomes [0, 1].
+
+        Args:
+            xyz: (N, 3) coordinates [m], any float dtype.
+            intensity: (N,) in the source's own scale, or None.
+            intensity_scale: The source's value for full intensity (1, 255, ...).
+            time: (N,) seconds relative to the sweep's stamp, or None.
+            ring: (N,) beam index, or None.
+
+        Raises:
+            ValueError: The columns differ in length, or xyz is not (N, 3).
+        """
+        xyz = np.asarray(xyz)
+        if xyz.ndim != 2 or xyz.shape[1] != 3:
+            raise ValueError(f"PointCloud: xyz has shape {xyz.shape}, not (N, 3)")
+        for name, column in (("intensity", intensity), ("time", time), ("ring", ring)):
+            if column is not None and np.shape(column) != (len(xyz),):
+                raise ValueError(f"PointCloud: {name} has shape {np.shape(column)}")
+        points = np.zeros((len(xyz), 4), np.float32)
+        points[:, :3] = xyz
+        if intensity is not None:
+            # A broken return may carry NaN intensity with good coordinates: keep the point.
+            scaled = np.nan_to_num(np.asarray(intensity, np.float32) / intensity_scale)
+            points[:, 3] = np.clip(scaled, 0.0, 1.0)
+        finite = np.isfinite(points[:, :3]).all(axis=1)
+        keep: Any = slice(None) if finite.all() else finite
+        return cls(
+            points=np.ascontiguousarray(points[keep]),
+            time=None if time is None else np.asarray(time, np.float32)[keep],
+            ring=None if ring is None else np.asarray(ring, np.int16)[keep],
+            has_intensity=intensity is not None,
+            dropped=int(len(finite) - finite.sum()),
+        )
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __getitem__(self, index: Any) -> "PointCloud":
+        """Select points by slice, mask (N,) bool or indices (M,) int."""
+        return replace(
+            self,
+            points=np.ascontiguousarray(self.points[index]),
+            time=None if self.time is None else self.time[index],
+            ring=None if self.ring is None else self.ring[index],
+        )
+
+    @property
+    def xyz(self) -> NDArray[np.float32]:
+        """(N, 3) float32 view of the coordinates [m]."""
+        return self.points[:, :3]
+
+    def transformed(self, pose: NDArray[np.floating[Any]]) -> "PointCloud":
+        """The same points in another frame; `pose` is (4, 4) target_from_source."""
+        return replace(self, points=transform_points(pose, self.points))

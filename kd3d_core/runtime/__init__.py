@@ -1,0 +1,1 @@
+"""A bundle in, boxes out; never imports torch."""

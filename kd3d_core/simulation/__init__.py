@@ -1,0 +1,1 @@
+"""Procedural streets, LiDAR sensor models and drives, with exact ground truth."""
