@@ -63,14 +63,14 @@ class PointCloud:
             # A broken return may carry NaN intensity with good coordinates: keep the point.
             scaled = np.nan_to_num(np.asarray(intensity, np.float32) / intensity_scale)
             points[:, 3] = np.clip(scaled, 0.0, 1.0)
-        finite = np.isfinite(points[:, :3]).all(axis=1)
+        finite: NDArray[np.bool_] = np.isfinite(points[:, :3]).all(axis=1)
         keep: Any = slice(None) if finite.all() else finite
         return cls(
             points=np.ascontiguousarray(points[keep]),
             time=None if time is None else np.asarray(time, np.float32)[keep],
             ring=None if ring is None else np.asarray(ring, np.int16)[keep],
             has_intensity=intensity is not None,
-            dropped=int(len(finite) - finite.sum()),
+            dropped=int(np.count_nonzero(~finite)),
         )
 
     def __len__(self) -> int:

@@ -19,7 +19,8 @@ class HeadMaps(Generic[ArrayT]):
 
     Attributes:
         heatmap: One channel a class: LOGITS of the centre heatmap (before the sigmoid).
-        offset: 2: centre minus the low corner of its output cell, x then y, in output cells, [0, 1).
+        offset: 2: centre minus the low corner of its output cell, x then y, in output cells
+            [0, 1).
         height: 1: z of the centre [m].
         size: 3: natural logarithm of length, width, height [m].
         rotation: 2: sine, cosine of the yaw.

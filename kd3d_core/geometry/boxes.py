@@ -132,15 +132,15 @@ class Boxes3D:
         front right.
         """
         unit = np.array(
-            [[1, 1, -1], [-1, 1, -1], [-1, -1, -1], [1, -1, -1]]
-            + [[1, 1, 1], [-1, 1, 1], [-1, -1, 1], [1, -1, 1]],
+            [[x, y, z] for z in (-1, 1) for x, y in ((1, 1), (-1, 1), (-1, -1), (1, -1))],
             np.float32,
         )
         local = unit[None] * self.size[:, None] / 2
         cos, sin = np.cos(self.yaw)[:, None], np.sin(self.yaw)[:, None]
         x = cos * local[..., 0] - sin * local[..., 1]
         y = sin * local[..., 0] + cos * local[..., 1]
-        return np.stack([x, y, local[..., 2]], axis=-1) + self.center[:, None]
+        turned = np.stack([x, y, local[..., 2]], axis=-1).astype(np.float32)
+        return turned + self.center[:, None]
 
     def transformed(self, pose: NDArray[np.floating[Any]]) -> "Boxes3D":
         """The same boxes in another frame.
