@@ -63,7 +63,7 @@ class PointCloud:
             # A broken return may carry NaN intensity with good coordinates: keep the point.
             scaled = np.nan_to_num(np.asarray(intensity, np.float32) / intensity_scale)
             points[:, 3] = np.clip(scaled, 0.0, 1.0)
-        finite: NDArray[np.bool_] = np.isfinite(points[:, :3]).all(axis=1)
+        finite = np.isfinite(points[:, :3]).all(axis=1).reshape(-1)
         keep: Any = slice(None) if finite.all() else finite
         return cls(
             points=np.ascontiguousarray(points[keep]),

@@ -1,0 +1,47 @@
+# Everything a newcomer and CI need. `make demo` and `make test` work on a fresh clone.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+EXTRAS := ros,cpu,train,sim,dev
+SECONDS_TO_RUN ?= 20
+INPUT ?=
+
+export AMENT_PREFIX_PATH := $(abspath $(VENV))
+export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
+
+.PHONY: help setup demo test lint format check clean
+
+help:  ## Show the targets.
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+$(READY): setup.py setup.cfg constraints.txt scripts/build_ros_messages.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip setuptools wheel
+	@echo "Installing (a few minutes the first time) ..."
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	$(BIN)/python scripts/build_ros_messages.py
+	@touch $@
+
+setup: $(READY)  ## Make .venv with everything but the GPU packages.
+
+demo: $(READY)  ## Run the detector on a live topic for 20 s: INPUT=folder for recorded sweeps.
+	$(BIN)/python -m kd3d_ros.demo --seconds $(SECONDS_TO_RUN) $(if $(INPUT),--input $(INPUT))
+
+test: $(READY)  ## Run all tests.
+	$(BIN)/python -m pytest
+
+lint: $(READY)  ## Style, types, docstrings.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/interrogate --quiet kd3d_core kd3d_ros
+
+format: $(READY)  ## Format the code.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+check: lint test  ## What CI runs.
+
+clean:  ## Remove the environment and what the demo wrote.
+	rm -rf $(VENV) .demo build

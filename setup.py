@@ -1,0 +1,100 @@
+"""One distribution for pip and colcon: the core, the ROS 2 nodes, launch files and settings."""
+
+from glob import glob
+
+from setuptools import find_packages
+from setuptools import setup
+
+PACKAGE = "kd3d_ros"
+
+RUNTIME = [
+    "numba>=0.60",
+    "numpy>=1.26",
+    "plyfile>=1.0",
+    "pydantic>=2.7",
+    "pypcd4>=1.1",
+    "pyyaml>=6",
+    "rich>=13",
+    "rosbags>=0.10",
+    "typer>=0.12",
+]
+# Third-party builds of ROS 2 Jazzy for machines without a ROS install; pinned in constraints.txt.
+ROS = [
+    "ros-jazzy-diagnostic-msgs",
+    "ros-jazzy-lifecycle-msgs",
+    "ros-jazzy-rclpy",
+    "ros-jazzy-rmw-fastrtps-cpp",
+    "ros-jazzy-sensor-msgs",
+    "ros-jazzy-std-srvs",
+    "ros-jazzy-visualization-msgs",
+]
+CPU = ["onnxruntime>=1.18", "openvino>=2024.4"]
+GPU = [
+    "tensorrt>=8.6",
+    # The cu120 wheels end at Python 3.11; cu126 is the same library for newer interpreters.
+    "spconv-cu120>=2.3.6; python_version < '3.12'",
+    "spconv-cu126>=2.3.8; python_version >= '3.12'",
+]
+TRAIN = [
+    "lightning>=2.4",
+    "onnx>=1.17",
+    "onnxscript>=0.2",
+    "scipy>=1.11",
+    "tensorboard>=2.16",
+    "torch>=2.6",
+]
+SIM = ["embreex>=2.17"]
+VIZ = ["matplotlib>=3.8", "open3d>=0.18"]
+DEV = [
+    "catkin-pkg>=1.0",
+    "interrogate>=1.7",
+    "matplotlib>=3.8",
+    "mypy>=1.11",
+    "pytest>=8",
+    "pytest-xdist>=3.6",
+    "ruff>=0.8",
+    "types-pyyaml",
+]
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    description="A ROS 2 perception package with an onboard, distilled 3D detector",
+    author="kd3d maintainers",
+    author_email="maintainers@kd3d.dev",
+    maintainer="kd3d maintainers",
+    maintainer_email="maintainers@kd3d.dev",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["kd3d_core", "kd3d_core.*", "kd3d_ros", "kd3d_ros.*"]),
+    package_data={"kd3d_core": ["data/*.kd3d"]},
+    include_package_data=True,
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (f"share/{PACKAGE}", ["package.xml"]),
+        (f"share/{PACKAGE}/launch", glob("launch/*.launch.py")),
+        *(
+            (f"share/{PACKAGE}/config/{kind}", glob(f"config/{kind}/*"))
+            for kind in ("ros", "rviz", "fastdds", "train", "distill")
+        ),
+    ],
+    install_requires=RUNTIME,
+    extras_require={
+        "ros": ROS,
+        "cpu": CPU,
+        "gpu": GPU,
+        "train": TRAIN,
+        "sim": SIM,
+        "viz": VIZ,
+        "dev": DEV,
+    },
+    entry_points={
+        "console_scripts": [
+            "kd3d_core = kd3d_core.cli.main:main",
+            "detector_node = kd3d_ros.detector_node:main",
+            "simulated_lidar_node = kd3d_ros.simulated_lidar_node:main",
+            "cloud_player_node = kd3d_ros.cloud_player_node:main",
+        ],
+    },
+    zip_safe=False,
+)
