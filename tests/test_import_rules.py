@@ -13,15 +13,17 @@ FOUNDATION = {"errors", "config", "files", ""}
 ALLOWED = {
     "geometry": set(),
     "pointcloud": {"geometry"},
+    "frame": {"geometry", "pointcloud"},
     "codec": {"geometry", "pointcloud"},
-    "simulation": {"geometry", "pointcloud"},
-    "datasets": {"geometry", "pointcloud", "simulation"},
+    "simulation": {"geometry", "pointcloud", "frame"},
+    "datasets": {"geometry", "pointcloud", "frame", "simulation"},
     "models": {"geometry", "codec"},
     "distillation": {"geometry", "codec", "models"},
-    "evaluation": {"geometry", "datasets"},
+    "evaluation": {"geometry", "pointcloud", "frame", "datasets"},
     "training": {
         "geometry",
         "pointcloud",
+        "frame",
         "codec",
         "datasets",
         "models",
@@ -29,11 +31,29 @@ ALLOWED = {
         "evaluation",
     },
     "runtime": {"geometry", "pointcloud", "codec"},
-    "deployment": {"geometry", "pointcloud", "codec", "datasets", "models", "training", "runtime"},
+    "deployment": {
+        "geometry",
+        "pointcloud",
+        "frame",
+        "codec",
+        "datasets",
+        "models",
+        "training",
+        "runtime",
+    },
     "visualization": {"geometry", "pointcloud"},
 }
 #: Rooms that run on the robot: these packages must not appear there, at any depth of a file.
-NO_TORCH = ("geometry", "codec", "pointcloud", "runtime", "simulation", "datasets", "evaluation")
+NO_TORCH = (
+    "geometry",
+    "codec",
+    "pointcloud",
+    "frame",
+    "runtime",
+    "simulation",
+    "datasets",
+    "evaluation",
+)
 ROS_PACKAGES = {"rclpy", "sensor_msgs", "vision_msgs", "std_msgs", "launch", "launch_ros"}
 
 
@@ -88,6 +108,7 @@ def test_nodes_import_only_what_a_robot_has():
     allowed = FOUNDATION | {
         "geometry",
         "pointcloud",
+        "frame",
         "codec",
         "runtime",
         "evaluation",

@@ -23,7 +23,7 @@ class HeadMaps(Generic[ArrayT]):
             [0, 1).
         height: 1: z of the centre [m].
         size: 3: natural logarithm of length, width, height [m].
-        rotation: 2: sine, cosine of the yaw.
+        rotation: 4: sine and cosine of the yaw, then of twice the yaw (`rotation.py` says why).
         velocity: 2: vx, vy [m/s].
     """
 
@@ -41,5 +41,5 @@ class HeadMaps(Generic[ArrayT]):
 
 def head_channels(num_classes: int) -> dict[str, int]:
     """Channels of each map, in the order of `HEAD_NAMES`."""
-    widths = (num_classes, 2, 1, 3, 2, 2)
+    widths = (num_classes, 2, 1, 3, 4, 2)
     return dict(zip(HEAD_NAMES, widths, strict=True))

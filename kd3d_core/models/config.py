@@ -1,5 +1,7 @@
 """What a network is made of, as data."""
 
+from typing import Literal
+
 from pydantic import Field
 from pydantic import PositiveInt
 from pydantic import model_validator
@@ -24,6 +26,8 @@ class HeadConfig(Config):
 
     shared_channels: PositiveInt = 64
     branch_channels: PositiveInt = 64
+    output_kernel: Literal[1, 3] = 3
+    """Edge of the last convolution of each branch."""
 
 
 class ModelConfig(Config):

@@ -1,0 +1,123 @@
+"""`simulate`: make labelled drives out of nothing."""
+
+from pathlib import Path
+from typing import Annotated
+from typing import Any
+
+import typer
+
+
+def simulate(
+    out: Annotated[Path, typer.Argument(help="Folder of the data set; resumed when it exists.")],
+    config: Annotated[
+        Path | None,
+        typer.Option(help="YAML file with settings; the options below override it."),
+    ] = None,
+    drives: Annotated[
+        int | None, typer.Option(min=1, help="Number of streets. [default: 100]")
+    ] = None,
+    frames_per_drive: Annotated[
+        int | None, typer.Option(min=1, help="Sweeps of each street. [default: 10]")
+    ] = None,
+    interval: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Seconds between the sweeps of a drive. [default: 0.8]"),
+    ] = None,
+    sensor: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="LiDAR model: vlp16, vlp32c, hdl32e, hdl64e, os1-128, pandar40, or all; repeat "
+            "it and the drives take turns. [default: hdl64e]"
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Another seed gives other streets. [default: 0]"),
+    ] = None,
+    height: Annotated[
+        float | None,
+        typer.Option(help="Sensor height above ground [m]. [default: 1.73]"),
+    ] = None,
+    height_jitter: Annotated[
+        float | None,
+        typer.Option(help="Largest deviation of a drive's sensor height. [default: 0.1]"),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes. [default: one a core]")
+    ] = None,
+    png: Annotated[
+        bool, typer.Option("--png", help="Also draw the first sweep of each drive from above.")
+    ] = False,
+) -> None:
+    """Simulate labelled LiDAR drives through procedural streets.
+
+    The same settings give the same files. Interrupted with Ctrl-C, the same call goes on where it
+    stopped; a call with more drives makes the data set larger.
+    """
+    from kd3d_core.datasets.generate import generate
+    from kd3d_core.simulation.sensors import SENSORS
+
+    sensors = None if not sensor else list(SENSORS) if "all" in sensor else sensor
+    given: dict[str, Any] = {
+        "drives": drives,
+        "frames_per_drive": frames_per_drive,
+        "interval": interval,
+        "sensors": sensors,
+        "seed": seed,
+        "height": height,
+        "height_jitter": height_jitter,
+    }
+    settings = _settings(config, {key: value for key, value in given.items() if value is not None})
+    total = settings.drives * settings.frames_per_drive
+
+    from rich.progress import BarColumn
+    from rich.progress import MofNCompleteColumn
+    from rich.progress import Progress
+    from rich.progress import TextColumn
+    from rich.progress import TimeRemainingColumn
+
+    columns = (
+        TextColumn("simulating"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    try:
+        with Progress(*columns) as bar:
+            task = bar.add_task("frames", total=total)
+            made = generate(out, settings, workers, lambda count: bar.advance(task, count))
+    except KeyboardInterrupt:
+        typer.echo(f"Interrupted. Give the same command again to go on: what is in {out} is kept.")
+        raise typer.Exit(130) from None
+    typer.echo(f"{out}: {total} frames of {settings.drives} drives ({made} simulated now)")
+    if png:
+        _draw(out)
+
+
+def _settings(path: Path | None, given: dict[str, Any]) -> Any:
+    """The settings of the file, overridden by those given on the command line."""
+    from kd3d_core.config import load_config
+    from kd3d_core.config import parse_config
+    from kd3d_core.simulation.drives import SimulationConfig
+
+    base = SimulationConfig() if path is None else load_config(SimulationConfig, path)
+    return parse_config(SimulationConfig, base.model_dump() | given, "command line")
+
+
+def _draw(root: Path) -> None:
+    """Draw the first frame of each drive into `root`/pictures."""
+    from kd3d_core.datasets.simulated import SimulatedDataset
+    from kd3d_core.geometry.boxes import Boxes3D
+    from kd3d_core.visualization.bev import draw_bev
+
+    data = SimulatedDataset(root)
+    seen = set()
+    for index in range(len(data)):
+        name = data.drive(index)
+        if name not in seen:
+            seen.add(name)
+            frame = data[index]
+            (root / "pictures").mkdir(exist_ok=True)
+            draw_bev(
+                frame.cloud, frame.boxes or Boxes3D.empty(), path=root / "pictures" / f"{name}.png"
+            )

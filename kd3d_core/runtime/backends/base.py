@@ -1,0 +1,96 @@
+"""The protocol of backends, and the choice among them."""
+
+import importlib.util
+from collections.abc import Mapping
+from typing import Any
+from typing import Literal
+from typing import Protocol
+
+from numpy.typing import NDArray
+
+from kd3d_core.errors import Kd3dError
+from kd3d_core.runtime.manifest import Signature
+
+BackendName = Literal["auto", "onnxruntime", "openvino"]
+Precision = Literal["auto", "f32", "bf16"]
+
+BACKENDS: tuple[str, ...] = ("openvino", "onnxruntime")
+PRECISIONS: tuple[str, ...] = ("auto", "f32", "bf16")
+
+
+class Backend(Protocol):
+    """A compiled graph."""
+
+    @property
+    def name(self) -> str:
+        """Such as "openvino"."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """The arithmetic it runs in: "f32" or "bf16"."""
+        ...
+
+    @property
+    def inputs(self) -> Signature:
+        """Names and shapes of the graph's inputs."""
+        ...
+
+    @property
+    def outputs(self) -> Signature:
+        """Names and shapes of the graph's outputs."""
+        ...
+
+    def run(self, arrays: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], ...]:
+        """One forward pass.
+
+        Args:
+            arrays: By input name, in the shapes of `inputs`.
+
+        Returns:
+            Fresh float32 arrays in the order of `HEAD_NAMES`, in the shapes of `outputs`.
+        """
+        ...
+
+
+def make_backend(
+    name: str,
+    onnx: bytes,
+    *,
+    threads: int | None = None,
+    precision: str = "f32",
+    cache_dir: str | None = None,
+) -> Backend:
+    """Compile a graph.
+
+    Args:
+        name: "openvino", "onnxruntime", or "auto": OpenVINO where installed, else ONNX Runtime.
+        onnx: The serialised model.
+        threads: CPU threads; None leaves it to the library.
+        precision: "f32" gives the results of training. "bf16" is about twice as fast on CPUs
+            with AMX or AVX512-BF16 (OpenVINO only), "auto" takes it where the CPU has it.
+        cache_dir: Where OpenVINO keeps compiled models, to start faster next time.
+
+    Raises:
+        Kd3dError: The name is unknown, the library is missing, or it cannot run the graph so.
+    """
+    if precision not in PRECISIONS:
+        raise Kd3dError(f"precision '{precision}' is unknown; use {', '.join(PRECISIONS)}.")
+    if threads is not None and threads < 1:
+        raise Kd3dError(f"threads is {threads}; it must be at least 1.")
+    if name == "auto":
+        installed = [n for n in BACKENDS if importlib.util.find_spec(n) is not None]
+        if not installed:
+            raise Kd3dError(
+                "neither OpenVINO nor ONNX Runtime is installed: pip install 'kd3d_ros[cpu]'."
+            )
+        name = installed[0]
+    if name == "openvino":
+        from kd3d_core.runtime.backends.openvino import OpenVinoBackend
+
+        return OpenVinoBackend(onnx, threads, precision, cache_dir)
+    if name == "onnxruntime":
+        from kd3d_core.runtime.backends.onnxruntime import OnnxRuntimeBackend
+
+        return OnnxRuntimeBackend(onnx, threads, precision)
+    raise Kd3dError(f"backend '{name}' is unknown; use auto, {', '.join(BACKENDS)}.")

@@ -1,0 +1,191 @@
+"""`Detector`: a bundle in, boxes out. What the node, the command line and evaluation run."""
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kd3d_core.codec.decode import DecodeConfig
+from kd3d_core.codec.decode import decode
+from kd3d_core.codec.heads import HeadMaps
+from kd3d_core.codec.inputs import encode
+from kd3d_core.geometry.boxes import Boxes3D
+from kd3d_core.pointcloud import PointCloud
+from kd3d_core.runtime.backends.base import Backend
+from kd3d_core.runtime.backends.base import make_backend
+from kd3d_core.runtime.bundle import Bundle
+from kd3d_core.runtime.bundle import check_signature
+from kd3d_core.runtime.bundle import read_bundle
+from kd3d_core.runtime.default import default_bundle_path
+from kd3d_core.runtime.manifest import Manifest
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """The result for one cloud.
+
+    Attributes:
+        boxes: In the cloud's frame, by falling score.
+        preprocess_ms: Points to network input.
+        inference_ms: The network.
+        postprocess_ms: Maps to boxes.
+        points_in_range: Points inside the grid.
+        dropped_cells: Occupied cells beyond the input's limit; above 0, objects may be missed.
+    """
+
+    boxes: Boxes3D
+    preprocess_ms: float
+    inference_ms: float
+    postprocess_ms: float
+    points_in_range: int
+    dropped_cells: int
+
+    @property
+    def total_ms(self) -> float:
+        """All three stages."""
+        return self.preprocess_ms + self.inference_ms + self.postprocess_ms
+
+
+class Detector:
+    """Runs a bundle on clouds. Needs no torch.
+
+    May be shared by threads: calls wait for each other, because a backend holds one set of
+    buffers. For parallel work load one detector a thread.
+    """
+
+    def __init__(self, bundle: Bundle, backend: Backend, source: str = "bundle") -> None:
+        """Join a bundle and the backend that was made from it; `load` does both.
+
+        Raises:
+            Kd3dError: The graph does not fit the manifest.
+        """
+        check_signature(bundle.manifest, backend.inputs, backend.outputs, source)
+        self._manifest = bundle.manifest
+        self._backend = backend
+        self._decode = bundle.manifest.decode
+        self._source = source
+        self._lock = threading.Lock()
+
+    @classmethod
+    def load(
+        cls,
+        path: Path | str | None = None,
+        backend: str = "auto",
+        threads: int | None = None,
+        *,
+        precision: str = "f32",
+        cache_dir: str | None = None,
+    ) -> "Detector":
+        """Read a bundle and compile its graph.
+
+        Args:
+            path: A `*.kd3d` file; None takes the shipped one.
+            backend: "auto", "openvino" or "onnxruntime"; see `make_backend`.
+            threads: CPU threads for the network; None leaves it to the backend.
+            precision: "f32", "bf16" or "auto"; see `make_backend`.
+            cache_dir: Where OpenVINO keeps compiled models.
+
+        Raises:
+            Kd3dError: The bundle cannot be read, or the backend cannot run it.
+        """
+        path = default_bundle_path() if path is None else Path(path)
+        bundle = read_bundle(path)
+        runner = make_backend(
+            backend, bundle.onnx, threads=threads, precision=precision, cache_dir=cache_dir
+        )
+        return cls(bundle, runner, str(path))
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the bundle says about its network."""
+        return self._manifest
+
+    @property
+    def backend(self) -> Backend:
+        """What runs the network."""
+        return self._backend
+
+    @property
+    def source(self) -> str:
+        """The path of the bundle."""
+        return self._source
+
+    @property
+    def decode_config(self) -> DecodeConfig:
+        """How maps become boxes: the manifest's settings, or those of `with_decode`."""
+        return self._decode
+
+    def with_decode(self, **changes: Any) -> "Detector":
+        """The same network, other decoding settings, such as `score_threshold=0.3`.
+
+        Both detectors share the backend and its lock.
+        """
+        other = object.__new__(Detector)
+        other.__dict__.update(self.__dict__)
+        other._decode = DecodeConfig.model_validate({**self._decode.model_dump(), **changes})
+        return other
+
+    def warm_up(self) -> None:
+        """Compile and run everything once, so that the first real cloud is as quick as any."""
+        grid = self._manifest.grid
+        generator = np.random.default_rng(0)
+        low, high = np.array([grid.x, grid.y, grid.z, (0.0, 1.0)]).T
+        self(PointCloud(generator.uniform(low, high, (2000, 4)).astype(np.float32)))
+
+    def __call__(self, cloud: PointCloud) -> Detection:
+        """Detect objects in one cloud.
+
+        Args:
+            cloud: In the sensor's frame (x forward, y left, z up).
+
+        Returns:
+            The boxes in the same frame, with the time each stage took.
+        """
+        with self._lock:
+            start = time.perf_counter()
+            fed = encode(cloud.points, self._manifest.grid, self._manifest.input)
+            arrays = _batched(fed.arrays)
+            encoded = time.perf_counter()
+            if fed.points_in_range == 0:  # nothing to see, and graphs dislike empty inputs
+                boxes = Boxes3D.empty(self._manifest.classes)
+                inferred = encoded
+            else:
+                outputs = self._backend.run(arrays)
+                inferred = time.perf_counter()
+                boxes = self._boxes(outputs)
+            done = time.perf_counter()
+        return Detection(
+            boxes=boxes,
+            preprocess_ms=1e3 * (encoded - start),
+            inference_ms=1e3 * (inferred - encoded),
+            postprocess_ms=1e3 * (done - inferred),
+            points_in_range=fed.points_in_range,
+            dropped_cells=fed.dropped_cells,
+        )
+
+    def raw_maps(self, cloud: PointCloud) -> HeadMaps[NDArray[np.float32]]:
+        """The network's output maps, (channels, rows, columns) float32, before decoding."""
+        fed = encode(cloud.points, self._manifest.grid, self._manifest.input)
+        with self._lock:
+            outputs = self._backend.run(_batched(fed.arrays))
+        return HeadMaps(*(output[0] for output in outputs))
+
+    def _boxes(self, outputs: tuple[NDArray[Any], ...]) -> Boxes3D:
+        """Decode maps (1, channels, rows, columns)."""
+        return decode(
+            HeadMaps(*(output[0] for output in outputs)),
+            self._manifest.grid,
+            self._manifest.output_stride,
+            self._manifest.classes,
+            self._decode,
+        )
+
+
+def _batched(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Pillars are a list, which needs no batch axis; an image gets one."""
+    return {name: a[None] if name == "image" else a for name, a in arrays.items()}

@@ -1,0 +1,103 @@
+"""What a bundle says about its network: all that the robot must know to run it."""
+
+from pydantic import Field
+from pydantic import NonNegativeInt
+from pydantic import PositiveInt
+from pydantic import model_validator
+
+from kd3d_core.codec.decode import DecodeConfig
+from kd3d_core.codec.grid import BevGrid
+from kd3d_core.codec.grid import InputConfig
+from kd3d_core.codec.grid import PillarInput
+from kd3d_core.codec.heads import head_channels
+from kd3d_core.config import Config
+from kd3d_core.geometry.boxes import DEFAULT_CLASSES
+
+#: The version of the bundle's layout that this release writes and reads.
+FORMAT_VERSION = 1
+
+#: Names and shapes of the inputs or outputs of a graph; None is a free dimension.
+Signature = dict[str, tuple[int | None, ...]]
+
+
+class IntensityRecord(Config):
+    """What the network makes of intensity."""
+
+    used: bool = True
+    """False: trained without intensity, so sensors that give none lose nothing."""
+    description: str = "float in [0, 1]; sources on other scales are normalised by their reader"
+
+
+class SensorHeightRecord(Config):
+    """Height of the training sensors above the ground [m]; other mounts need a shifted cloud."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class TeacherRecord(Config):
+    """The network that this one was distilled from."""
+
+    name: str
+    sha256: str | None = None
+    """Of the teacher's checkpoint or bundle file."""
+
+
+class TrainingRecord(Config):
+    """How the weights came about."""
+
+    data: str = ""
+    """The data in words: source, frames, sensors."""
+    steps: NonNegativeInt = 0
+    seed: int = 0
+    kd3d_version: str = ""
+
+
+class Manifest(Config):
+    """Everything about a bundle but the weights."""
+
+    format_version: int = FORMAT_VERSION
+    name: str
+    classes: tuple[str, ...] = Field(default=DEFAULT_CLASSES, min_length=1)
+    grid: BevGrid = BevGrid()
+    input: InputConfig = Field(default_factory=PillarInput)
+    output_stride: PositiveInt = 2
+    """Grid cells per output cell."""
+    decode: DecodeConfig = DecodeConfig()
+    intensity: IntensityRecord = IntensityRecord()
+    sensor_height_m: SensorHeightRecord | None = None
+    onnx_sha256: str = ""
+    """Of model.onnx; filled in by `write_bundle`."""
+    parameters: NonNegativeInt = 0
+    macs: NonNegativeInt = 0
+    """Multiply-accumulates of one forward pass."""
+    training: TrainingRecord = TrainingRecord()
+    metrics: dict[str, float] = Field(default_factory=dict)
+    """Measured values by name, such as "AP/car"."""
+    teacher: TeacherRecord | None = None
+    licence: str = "Apache-2.0"
+
+    @model_validator(mode="after")
+    def _check(self) -> "Manifest":
+        for axis, cells in zip("yx", self.grid.shape, strict=True):
+            if cells % self.output_stride:
+                raise ValueError(
+                    f"grid.{axis}: {cells} cells are not a multiple of output_stride "
+                    f"{self.output_stride}"
+                )
+        return self
+
+    @property
+    def inputs(self) -> Signature:
+        """The inputs that the graph must have."""
+        if isinstance(self.input, PillarInput):
+            return {"pillars": (None, self.input.max_points, 9), "cells": (None,)}
+        return {"image": (1, self.input.slices + 4, *self.grid.shape)}
+
+    @property
+    def outputs(self) -> Signature:
+        """The outputs that the graph must have, in the order of `HEAD_NAMES`."""
+        rows, columns = (cells // self.output_stride for cells in self.grid.shape)
+        channels = head_channels(len(self.classes))
+        return {name: (1, count, rows, columns) for name, count in channels.items()}

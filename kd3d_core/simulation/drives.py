@@ -1,0 +1,149 @@
+"""Drives: many streets, each seen by one sensor at several moments."""
+
+from collections.abc import Collection
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import Field
+from pydantic import ValidationError
+from pydantic import field_validator
+from pydantic import model_validator
+
+from kd3d_core.config import Config
+from kd3d_core.frame import Frame
+from kd3d_core.simulation.lidar import Lidar
+from kd3d_core.simulation.sensors import SENSORS
+from kd3d_core.simulation.sensors import Mount
+from kd3d_core.simulation.sensors import Roof
+from kd3d_core.simulation.street import SceneConfig
+from kd3d_core.simulation.street import make_scene
+
+
+class SimulationConfig(Config):
+    """What to simulate.
+
+    Attributes:
+        drives: Number of streets.
+        frames_per_drive: Sweeps of each.
+        interval: Between the sweeps of a drive [s]; 0.1 gives every sweep of a 10 Hz sensor,
+            more gives more variety for the same number of frames.
+        sensors: Names of `SENSORS`; the drives take turns among them.
+        seed: Of everything. Training and test data differ by it.
+        height: Of the sensor above the ground [m].
+        height_jitter: The height of a drive is drawn from +- this around `height` [m].
+        tilt_jitter_deg: Standard deviation of the mount's pitch and roll over the drives [deg].
+        roof: Whether a part of the ego vehicle hides the ground nearby.
+        motion_compensated: Undo the ego vehicle's motion during a sweep.
+        scene: What the streets are like; a duration too short for the sweeps is raised.
+    """
+
+    drives: int = Field(default=100, gt=0)
+    frames_per_drive: int = Field(default=10, gt=0)
+    interval: float = Field(default=0.8, gt=0)
+    sensors: tuple[str, ...] = Field(default=("hdl64e",), min_length=1)
+    seed: int = Field(default=0, ge=0)
+    height: float = Field(default=1.73, gt=0.2)
+    height_jitter: float = Field(default=0.1, ge=0)
+    tilt_jitter_deg: float = Field(default=0.4, ge=0)
+    roof: bool = True
+    motion_compensated: bool = False
+    scene: SceneConfig = SceneConfig()
+
+    @property
+    def lasting_scene(self) -> SceneConfig:
+        """`scene`, going on until the last sweep has ended."""
+        needed = 0.2 + (self.frames_per_drive - 1) * self.interval
+        if needed <= self.scene.duration:
+            return self.scene
+        return SceneConfig.model_validate(self.scene.model_dump() | {"duration": needed})
+
+    @model_validator(mode="after")
+    def _not_too_long(self) -> "SimulationConfig":
+        """Refuse drives that are longer than a street can be."""
+        try:
+            _ = self.lasting_scene
+        except ValidationError as error:
+            raise ValueError(
+                "frames_per_drive times interval is longer than a drive may last; use more "
+                "drives, or fewer or closer frames in each"
+            ) from error
+        return self
+
+    @field_validator("sensors")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Refuse sensors that there are not."""
+        for name in names:
+            if name not in SENSORS:
+                raise ValueError(f"there is no sensor {name!r}; use one of: {', '.join(SENSORS)}")
+        return names
+
+
+@dataclass(frozen=True)
+class Drive:
+    """One drive as drawn from a `SimulationConfig`.
+
+    Attributes:
+        scene_seed: For `make_scene`.
+        lidar_seed: For `Lidar`.
+        sensor: A name of `SENSORS`.
+        mount: Of the sensor.
+        times: Of its sweeps [s].
+    """
+
+    scene_seed: int
+    lidar_seed: int
+    sensor: str
+    mount: Mount
+    times: tuple[float, ...]
+
+
+def plan_drive(config: SimulationConfig, index: int) -> Drive:
+    """The drive number `index`; depends on nothing but `config.seed`, `index` and the settings."""
+    sequence = np.random.SeedSequence([config.seed, index])
+    scene_seed, lidar_seed = (int(word) for word in sequence.generate_state(2))
+    rng = np.random.default_rng(sequence)
+    height = config.height + config.height_jitter * rng.uniform(-1, 1)
+    pitch, roll = config.tilt_jitter_deg * rng.standard_normal(2)
+    drop, front, rear, width = rng.uniform(0.8, 1.2, 4)
+    base = Roof()
+    roof = Roof(
+        drop=base.drop * drop,
+        front=base.front * front,
+        rear=base.rear * rear,
+        half_width=base.half_width * width,
+    )
+    return Drive(
+        scene_seed=scene_seed,
+        lidar_seed=lidar_seed,
+        sensor=config.sensors[index % len(config.sensors)],
+        mount=Mount(
+            height=float(max(height, 0.2)),
+            pitch_deg=float(pitch),
+            roll_deg=float(roll),
+            roof=roof if config.roof else None,
+        ),
+        # The first sweep starts half a turn before its time, and nothing moves before 0.
+        times=tuple(round(0.1 + i * config.interval, 6) for i in range(config.frames_per_drive)),
+    )
+
+
+def simulate_drive(
+    config: SimulationConfig, index: int, skip: Collection[int] = ()
+) -> Iterator[tuple[int, Frame]]:
+    """Yield the number and the frame of each sweep of one drive, but for those in `skip`."""
+    wanted = [number for number in range(config.frames_per_drive) if number not in skip]
+    if not wanted:
+        return
+    drive = plan_drive(config, index)
+    scene = make_scene(drive.scene_seed, config.lasting_scene)
+    lidar = Lidar(
+        scene,
+        SENSORS[drive.sensor],
+        drive.lidar_seed,
+        drive.mount,
+        motion_compensated=config.motion_compensated,
+    )
+    for number in wanted:
+        yield number, lidar.scan(drive.times[number])

@@ -1,0 +1,286 @@
+"""`train`: a configuration in, a checkpoint out."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from rich.console import Console
+from torch import nn
+
+from kd3d_core.config import dump_config
+from kd3d_core.datasets.sampling import ObjectSampler
+from kd3d_core.datasets.sampling import cached_database
+from kd3d_core.distillation.methods import build_loss
+from kd3d_core.distillation.teacher import FrozenTeacher
+from kd3d_core.errors import Kd3dError
+from kd3d_core.evaluation.report import result_table
+from kd3d_core.evaluation.score import score
+from kd3d_core.files import write_text
+from kd3d_core.frame import FrameDataset
+from kd3d_core.models.detector import build_detector
+from kd3d_core.training.callbacks import EmaCallback
+from kd3d_core.training.callbacks import ReportCallback
+from kd3d_core.training.checkpoint import Checkpoint
+from kd3d_core.training.checkpoint import load_fitting
+from kd3d_core.training.checkpoint import load_model
+from kd3d_core.training.checkpoint import read_checkpoint
+from kd3d_core.training.checkpoint import save_checkpoint
+from kd3d_core.training.config import TrainConfig
+from kd3d_core.training.data import FrameModule
+from kd3d_core.training.memory import channels_last
+from kd3d_core.training.module import DetectionModule
+from kd3d_core.training.predict import NetworkPredictor
+
+
+def train(
+    config: TrainConfig,
+    *,
+    resume: bool = False,
+    train_frames: FrameDataset | None = None,
+    val_frames: FrameDataset | None = None,
+    console: Console | None = None,
+) -> Path:
+    """Train a model, with a teacher when the configuration names one.
+
+    Args:
+        config: The run.
+        resume: Go on from `last.ckpt` in the output folder.
+        train_frames: Frames to learn from, instead of the folder in `config.data`.
+        val_frames: The same for validation.
+        console: Where to report.
+
+    Returns:
+        The checkpoint with the averaged weights, `model.ckpt` in the output folder. `last.ckpt`
+        beside it holds the state of the training, `metrics.json` the final validation.
+
+    Raises:
+        Kd3dError: Something in the configuration, the data or the teacher does not fit.
+    """
+    console = console or Console()
+    last = config.out / "last.ckpt"
+    if resume and not last.is_file():
+        raise Kd3dError(f"there is nothing to resume: {last} does not exist. Leave --resume out.")
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    lightning.seed_everything(config.seed, workers=True, verbose=False)
+    frames = train_frames or _open(config.data.train)
+    if val_frames is None and config.data.val is not None:
+        val_frames = _open(config.data.val)
+    if not len(frames):
+        raise Kd3dError(f"{config.data.train} has no frames: make some with `kd3d_core simulate`.")
+
+    module = _build_module(config, frames)
+    data = FrameModule(
+        config,
+        module.model,
+        frames,
+        val_frames,
+        None if module.teacher is None else module.teacher.config,
+        _object_sampler(config, frames, console),
+    )
+    write_text(config.out / "config.yaml", dump_config(config))
+    _show_plan(config, module, frames, console)
+    with _quiet():
+        trainer = _trainer(config, console, validate=val_frames is not None)
+    with _quiet():
+        trainer.fit(module, data, ckpt_path=str(last) if resume else None, weights_only=True)
+    return _finish(config, module, data, trainer, console)
+
+
+def _open(root: Path) -> FrameDataset:
+    """The data set in a folder."""
+    from kd3d_core.datasets.simulated import SimulatedDataset
+
+    return SimulatedDataset(root)
+
+
+def _build_module(config: TrainConfig, frames: FrameDataset) -> DetectionModule:
+    """Student, teacher and losses."""
+    model = config.model_config_resolved()
+    unknown = set(model.classes) - set(frames.classes)
+    if unknown == set(model.classes):
+        raise Kd3dError(
+            f"the model's classes ({', '.join(model.classes)}) are none of the data set's "
+            f"({', '.join(frames.classes)})."
+        )
+    teacher, loss, lineage = None, None, None
+    if config.distill is not None:
+        path = config.distill.teacher
+        if path is None:
+            raise Kd3dError("distill.teacher: give the teacher's checkpoint (--teacher).")
+        teacher = _load_teacher(path)
+        loss = build_loss(config.distill.methods, model, teacher.config)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        lineage = {"name": teacher.config.name, "sha256": digest}
+    detector = channels_last(build_detector(model))
+    if config.init is not None:
+        load_fitting(detector, read_checkpoint(config.init).weights)
+    for layer in detector.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            layer.momentum = config.optimizer.norm_momentum
+    about = Checkpoint(
+        model=model,
+        weights={},
+        data={"train": str(config.data.train), "frames": len(frames)},
+        teacher=lineage,
+    )
+    return DetectionModule(config, model, detector, teacher, loss, about)
+
+
+def _load_teacher(path: Path) -> FrozenTeacher:
+    """The teacher of a checkpoint."""
+    model, network = load_model(path)
+    return FrozenTeacher(model, channels_last(network))
+
+
+def _object_sampler(
+    config: TrainConfig, frames: FrameDataset, console: Console
+) -> ObjectSampler | None:
+    """The sampler with its database, which is built by the first run and cached."""
+    sampling = config.data.sampling
+    if sampling is None:
+        return None
+    root = config.data.train.resolve()
+    index = root / "dataset.json"
+    # Beside the data every run finds it again; a data set that is read-only or not on disk leaves
+    # the output folder.
+    beside = index.is_file() and os.access(root, os.W_OK)
+    identity = f"{root}:{index.stat().st_mtime_ns if index.is_file() else 0}"
+    folder = root if beside else config.out / "cache"
+    with console.status("cutting out objects for ground-truth sampling"):
+        database = cached_database(frames, sampling, config.seed, folder, identity)
+    return ObjectSampler(database, sampling) if len(database) else None
+
+
+def _trainer(config: TrainConfig, console: Console, validate: bool) -> lightning.Trainer:
+    """The Lightning trainer of a run."""
+    callbacks: list[Any] = [
+        EmaCallback(config.optimizer.ema_decay),
+        ModelCheckpoint(
+            dirpath=config.out,
+            filename="last",
+            every_n_train_steps=min(config.checkpoint_interval, config.max_steps),
+            save_top_k=1,
+            save_on_exception=True,
+            enable_version_counter=False,
+        ),
+        ReportCallback(max(config.log_interval, config.max_steps // 50), console),
+    ]
+    if console.is_terminal:
+        callbacks.append(RichProgressBar(leave=True))
+    world = config.devices * config.num_nodes
+    return lightning.Trainer(
+        accelerator="auto",
+        devices=config.devices,
+        num_nodes=config.num_nodes,
+        strategy="ddp" if world > 1 else "auto",
+        use_distributed_sampler=False,
+        precision=resolve_precision(config.precision, console),
+        max_steps=config.max_steps,
+        max_epochs=-1,
+        gradient_clip_val=config.optimizer.clip,
+        val_check_interval=min(config.val_interval, config.max_steps) if validate else None,
+        check_val_every_n_epoch=None if validate else 1,
+        limit_val_batches=None if validate else 0,
+        num_sanity_val_steps=0,
+        log_every_n_steps=config.log_interval,
+        logger=TensorBoardLogger(config.out, name="", version="tensorboard"),
+        callbacks=callbacks,
+        enable_progress_bar=console.is_terminal,
+        enable_model_summary=False,
+        default_root_dir=config.out,
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back what Lightning says about things that are as they are meant to be."""
+    meant = (
+        ".*does not have many workers.*",
+        ".*exists and is not empty.*",
+        ".*overridden `transfer_batch_to_device`.*",
+        ".*smaller than the logging interval.*",
+        # The stream of samples resumes by the step; Lightning cannot know.
+        ".*your dataloader is not resumable.*",
+        ".*isinstance.treespec, LeafSpec.*",
+    )
+    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for message in meant:
+                warnings.filterwarnings("ignore", message)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def resolve_precision(wanted: str, console: Console) -> Any:
+    """The number format to train in.
+
+    A CPU without bfloat16 units computes in it through a fallback that is some fifty times slower
+    than float32, so such a wish is not granted.
+    """
+    native = (
+        torch.cuda.is_bf16_supported()
+        if torch.cuda.is_available()
+        else torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
+    if wanted == "auto":
+        return "bf16-mixed" if native else "32-true"
+    if wanted == "bf16-mixed" and not native:
+        console.print("this machine does not compute in bfloat16: training in float32 instead")
+        return "32-true"
+    return wanted
+
+
+def _show_plan(
+    config: TrainConfig, module: DetectionModule, frames: FrameDataset, console: Console
+) -> None:
+    """Say what is about to happen."""
+    weights = sum(p.numel() for p in module.detector.parameters())
+    text = f"training {module.model.name} ({weights / 1e6:.2f} M weights) on {len(frames)} frames"
+    if module.teacher is not None:
+        text += f", taught by {module.teacher.config.name}"
+    console.print(f"{text}: {config.max_steps} steps of {config.batch_size}, into {config.out}")
+
+
+def _finish(
+    config: TrainConfig,
+    module: DetectionModule,
+    data: FrameModule,
+    trainer: lightning.Trainer,
+    console: Console,
+) -> Path:
+    """Validate the averaged weights if that is still to do, and write the model."""
+    module.detector.eval()
+    if data.val_frames is not None and module.result_step != trainer.global_step:
+        module.result = score(
+            NetworkPredictor(module.model, module.detector),
+            data.val_frames.frames,
+            config.eval,
+            classes=module.model.classes,
+            frames=config.data.val_frames,
+            console=console,
+        )
+    path = config.out / "model.ckpt"
+    if trainer.is_global_zero:
+        save_checkpoint(path, module.description())
+        if module.result is not None:
+            metrics = json.dumps(module.result.to_dict(), indent=2)
+            write_text(config.out / "metrics.json", metrics + "\n")
+            console.print(result_table(module.result, title=module.model.name))
+        console.print(f"checkpoint: {path}")
+    return path
