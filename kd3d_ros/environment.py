@@ -23,7 +23,7 @@ def prepare() -> None:
     if importlib.util.find_spec("rclpy") is None:
         raise Kd3dError(
             "rclpy is not installed. Source a ROS 2 installation "
-            "(source /opt/ros/jazzy/setup.bash) or run: pip install 'kd3d[ros]'"
+            "(source /opt/ros/jazzy/setup.bash) or run: pip install 'kd3d_ros[ros]'"
         )
     prefix = Path(sys.prefix)
     if not os.environ.get("AMENT_PREFIX_PATH") and (prefix / "share" / "ament_index").is_dir():
