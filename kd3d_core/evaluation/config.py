@@ -57,6 +57,7 @@ class EvalConfig(Config):
         return self.iou_thresholds.get(name, self.default_iou)
 
     def all_rings(self) -> dict[str, tuple[float, float]]:
-        """Name and extent [m] of the whole range and then of every ring."""
-        whole = {"all": (0.0, self.max_range)}
-        return whole | {f"{low:g}-{high:g} m": (low, high) for low, high in self.rings}
+        """Name and extent [m] of the whole range and then of every ring, cut off at its end."""
+        rings = [(low, min(high, self.max_range)) for low, high in self.rings]
+        named = {f"{low:g}-{high:g} m": (low, high) for low, high in rings if low < high}
+        return {"all": (0.0, self.max_range)} | named

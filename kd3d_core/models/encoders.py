@@ -153,13 +153,18 @@ class PillarEncoder(nn.Module):
             shape: (rows, columns) of the grid; None for the network's own.
 
         Returns:
-            (B, channels, rows, columns), zero where there is no pillar; in memory the channels
-            come last.
+            (B, channels, rows, columns), zero where there is no pillar. In memory the channels
+            come last, but for training on a CPU.
         """
         rows, columns = shape or self.shape
         canvas = features.new_zeros(size * rows * columns, self.channels)
         canvas = canvas.index_copy(0, cells, features)
-        return canvas.view(size, rows, columns, self.channels).permute(0, 3, 1, 2)
+        canvas = canvas.view(size, rows, columns, self.channels).permute(0, 3, 1, 2)
+        if self.training and canvas.device.type == "cpu":
+            # Convolutions follow the layout of their input. With channels last they are a quarter
+            # faster forward, but backward so much slower that a training step loses a fifth.
+            canvas = canvas.contiguous()
+        return canvas
 
 
 class BevImageEncoder(nn.Module):

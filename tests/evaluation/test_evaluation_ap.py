@@ -80,6 +80,10 @@ def test_rings_count_each_object_once():
     ]  # fmt: skip
 
 
+def test_rings_end_where_the_range_ends():
+    assert list(EvalConfig(max_range=25).all_rings().values()) == [(0, 25), (0, 20), (20, 25)]
+
+
 def test_iou_threshold_and_centre_distance():
     # Shifted by s along 4 m: IoU = (4 - s) / (4 + s), 0.5 at 4/3.
     truth = cars([10.0])
