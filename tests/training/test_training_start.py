@@ -1,0 +1,87 @@
+"""Learning on a part of the area, and starting from another model's weights."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from pydantic import ValidationError
+from rich.console import Console
+
+from kd3d_core.models.batch import collate
+from kd3d_core.models.detector import build_detector
+from kd3d_core.training.checkpoint import load_fitting
+from kd3d_core.training.checkpoint import load_model
+from kd3d_core.training.config import CropConfig
+from kd3d_core.training.config import DataConfig
+from kd3d_core.training.data import TrainSamples
+from kd3d_core.training.run import train
+
+sys.path.insert(0, str(Path(__file__).parent))
+from test_training_run import toy_config
+from test_training_run import toy_model
+from toy_frames import ToyDataset
+
+QUIET = Console(quiet=True)
+CROP = DataConfig(
+    workers=0, augment=None, sampling=None, crop=CropConfig(x=(-12.0, 12.0), y=(-6.0, 6.0))
+)
+
+
+@pytest.mark.parametrize("kind", ["image", "pillars"])
+def test_a_crop_is_what_training_sees_and_the_saved_model_sees_all(tmp_path, kind):
+    frames = ToyDataset(4)
+    config = toy_config(tmp_path, 2, model=toy_model(kind=kind), data=CROP)
+    model, detector = load_model(
+        train(config, train_frames=frames, val_frames=frames, console=QUIET)
+    )
+    assert model.grid == config.model.grid
+    sample = TrainSamples(frames, config, model)[0]
+    assert sample.inputs.shape == (24, 48)
+    assert sample.targets.heatmap.shape[-2:] == (12, 24)
+    with torch.no_grad():
+        assert detector(collate([sample.inputs])).neck.shape[-2:] == (12, 24)
+
+
+def test_cropped_targets_are_those_of_the_whole_inside_the_crop():
+    frames = ToyDataset(1)
+    config = toy_config(Path("unused"), 1)
+    whole = TrainSamples(frames, config, config.model)[0].targets.heatmap
+    part = TrainSamples(
+        frames, config.model_copy(update={"data": CROP}), config.model
+    )[0].targets.heatmap  # fmt: skip
+    centers = (whole[:, 6:18] == 1).sum()
+    assert centers > 0
+    assert (part == 1).sum() == centers
+
+
+def test_a_crop_that_the_strides_do_not_divide_is_refused():
+    with pytest.raises(ValidationError, match="not a multiple of 4"):
+        CropConfig(x=(-12, 12), y=(-1, 1.5)).of(toy_model())
+
+
+def test_init_starts_from_the_weights_that_fit(tmp_path):
+    frames = ToyDataset(4)
+    first = train(toy_config(tmp_path / "a", 1), train_frames=frames, console=QUIET)
+    # A learning rate of next to nothing: what comes out is what went in.
+    second = toy_config(tmp_path / "b", 1, init=first)
+    second = second.model_copy(
+        update={"optimizer": second.optimizer.model_copy(update={"lr_max": 1e-12})}
+    )
+    path = train(second, train_frames=frames, console=QUIET)
+    old, new = load_model(first)[1].state_dict(), load_model(path)[1].state_dict()
+    kernels = [name for name, value in new.items() if value.ndim == 4]
+    assert len(kernels) > 5
+    for name in kernels:
+        torch.testing.assert_close(new[name], old[name])
+
+
+def test_load_fitting_leaves_other_shapes_alone():
+    narrow, wide = toy_model(), toy_model(width=32)
+    network = build_detector(wide)
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    left = load_fitting(network, build_detector(narrow).state_dict())
+    after = network.state_dict()
+    assert 0 < len(left) < len(after)
+    for name in left:
+        assert torch.equal(after[name], before[name])
