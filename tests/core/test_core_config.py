@@ -40,7 +40,8 @@ def test_unknown_key_names_file_key_and_remedy(tmp_path):
 def test_nested_unknown_key_lists_the_keys_of_its_own_section():
     data = SMALL.model_dump() | {"head": {"shared": 3}}
     with pytest.raises(
-        Kd3dError, match=r"head\.shared: unknown key.*branch_channels, shared_channels"
+        Kd3dError,
+        match=r"head\.shared: unknown key.*branch_channels, output_kernel, shared_channels",
     ):
         parse_config(ModelConfig, data, "test")
 
