@@ -31,6 +31,9 @@ def detect(
         Path | None,
         typer.Option(help="Draw each cloud from above; several clouds are numbered."),
     ] = None,
+    view: Annotated[
+        bool, typer.Option("--view", help="Show each cloud in a 3D window (Open3D).")
+    ] = False,
     backend: Annotated[
         str, typer.Option(help="What runs the network: auto, openvino or onnxruntime.")
     ] = "auto",
@@ -73,7 +76,7 @@ def detect(
         detector = detector.with_decode(score_threshold=score_threshold)
     detector.warm_up()
     options = CloudOptions(intensity_scale=intensity_scale, columns=columns, topic=topic)
-    _run(detector, paths, options, out, png, Console())
+    _run(detector, paths, options, out, png, view, Console())
 
 
 def _run(
@@ -82,6 +85,7 @@ def _run(
     options: "CloudOptions",
     out: Path | None,
     png: Path | None,
+    view: bool,
     console: "Console",
 ) -> None:
     """Detect in every cloud; results appear together at the end, or not at all."""
@@ -109,6 +113,10 @@ def _run(
             rows.append((frame.source, result))
             if pictures is not None:
                 _draw(frame, result, detector, pictures.next())
+            if view:
+                from kd3d_core.visualization.viewer import show
+
+                show(frame.cloud, result.boxes, frame.source)
             progress.advance(task)
         if out is not None:
             write_text(out, _json_text(records))
