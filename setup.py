@@ -89,7 +89,7 @@ setup(
         (f"share/{PACKAGE}/launch", glob("launch/*.launch.py")),
         *(
             (f"share/{PACKAGE}/config/{kind}", glob(f"config/{kind}/*"))
-            for kind in ("ros", "rviz", "fastdds", "train", "distill")
+            for kind in ("ros", "rviz", "fastdds", "train", "distill", "simulate")
         ),
     ],
     install_requires=RUNTIME,
