@@ -35,6 +35,9 @@ class CloudPlayerSettings:
     reliability: str = parameter(
         "reliable", "QoS reliability of the clouds.", choices=("reliable", "best_effort")
     )
+    wait_for_subscribers: int = parameter(
+        0, "Hold the first cloud until so many subscribe to it.", low=0, high=100
+    )
 
 
 class CloudPlayerNode(SourceNode[PointCloud2]):
@@ -59,7 +62,12 @@ class CloudPlayerNode(SourceNode[PointCloud2]):
         self._clouds = self.create_publisher(
             PointCloud2, "~/points", cloud_qos(settings.reliability)
         )
-        self.play(_messages(settings), settings.rate, max(1, round(settings.rate)))
+        self.play(
+            _messages(settings),
+            settings.rate,
+            max(1, round(settings.rate)),
+            lambda: self._clouds.get_subscription_count() >= settings.wait_for_subscribers,
+        )
 
     def publish_item(self, item: PointCloud2, stamp: Time) -> None:
         """Publish one cloud."""

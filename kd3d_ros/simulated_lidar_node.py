@@ -51,6 +51,9 @@ class SimulatedLidarSettings:
     reliability: str = parameter(
         "reliable", "QoS reliability of the clouds.", choices=("reliable", "best_effort")
     )
+    wait_for_subscribers: int = parameter(
+        0, "Hold the first cloud until so many subscribe to it.", low=0, high=100
+    )
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,12 @@ class SimulatedLidarNode(SourceNode[_Item]):
         self._markers = self.create_publisher(MarkerArray, "~/truth/markers", 10)
         self._transforms = self.create_publisher(TFMessage, "/tf", 100)
         ahead = min(_sweeps(settings), max(1, round(settings.ahead * settings.rate)))
-        self.play(_items(settings), settings.rate, ahead)
+        self.play(
+            _items(settings),
+            settings.rate,
+            ahead,
+            lambda: self._clouds.get_subscription_count() >= settings.wait_for_subscribers,
+        )
 
     def publish_item(self, item: _Item, stamp: Time) -> None:
         """Publish one sweep; the transform first, because the boxes need it."""

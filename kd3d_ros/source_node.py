@@ -1,6 +1,7 @@
 """What the nodes that publish clouds have in common: prepare ahead, publish by the clock."""
 
 import time
+from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 from typing import Generic
@@ -46,14 +47,22 @@ class SourceNode(Node, Generic[ItemT]):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._diagnostics_timer = self.create_timer(1.0, self._say)
 
-    def play(self, items: Iterator[ItemT], rate: float, ahead: int) -> None:
-        """Start preparing; publishing starts once `ahead` items are ready.
+    def play(
+        self,
+        items: Iterator[ItemT],
+        rate: float,
+        ahead: int,
+        heard: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Start preparing; publishing starts once `ahead` items are ready and `heard` says yes.
 
         Args:
             items: What to publish; drawn from in a thread.
             rate: Items a second.
             ahead: How many to prepare in advance.
+            heard: Whether all those listen who should not miss the first item.
         """
+        self._heard = heard
         self._ahead = ahead
         self._items = Prefetcher(items, ahead)
         self._publish_timer = self.create_timer(1.0 / rate, self._tick)
@@ -79,7 +88,7 @@ class SourceNode(Node, Generic[ItemT]):
     def _tick(self) -> None:
         """Publish the next item, if it is time."""
         assert self._items is not None
-        self._started = self._started or self._items.ready
+        self._started = self._started or (self._items.ready and self._heard())
         if not self._started:
             return
         item = self._items.take()
@@ -101,7 +110,9 @@ class SourceNode(Node, Generic[ItemT]):
             "prepared": f"{waiting}/{self._ahead}",
         }
         if not self._started:
-            status.message = f"preparing: {waiting} of {self._ahead} clouds"
+            preparing = f"preparing: {waiting} of {self._ahead} clouds"
+            full = waiting >= self._ahead
+            status.message = "waiting for subscribers" if full else preparing
         elif self._late > self._late_before:
             status.raise_to(WARN, "clouds are not ready in time: lower the parameter rate")
         self._late_before = self._late

@@ -47,6 +47,8 @@ class DemoOptions:
             # simulator does not take the processor from the detector that is being measured.
             drive = {"duration": self.drive, "ahead": self.drive}
             values = {"sensor": self.sensor, "seed": self.seed, "rate": self.rate, **drive}
+        # The detector and the demo itself, so that no cloud is published before both listen.
+        values["wait_for_subscribers"] = 2
         remaps = {topic: f"/{topic}" for topic in ("points", "truth/detections", "truth/markers")}
         remaps = {f"/{name}/{topic}": target for topic, target in remaps.items()}
         return name, f"kd3d_ros.{name}_node", ros_arguments(values, remaps)
