@@ -251,7 +251,7 @@ def test_shipped_configurations_fit(path, tmp_path):
 
 def test_mistakes_in_options_are_told(tmp_path):
     with pytest.raises(Kd3dError, match="no distill section"):
-        prepare(CONFIGS / "train" / "tiny_hdl64.yaml", teacher=tmp_path)
+        prepare(CONFIGS / "train" / "quick_student.yaml", teacher=tmp_path)
     with pytest.raises(Kd3dError, match="no preset 'huge'"):
         TrainConfig(model="huge").model_config_resolved()
     with pytest.raises(ValidationError):
