@@ -20,6 +20,7 @@ from kd3d_core.errors import Kd3dError
 from kd3d_core.models.config import BlockConfig
 from kd3d_core.models.config import HeadConfig
 from kd3d_core.models.config import ModelConfig
+from kd3d_core.simulation.drives import SimulationConfig
 from kd3d_core.training.callbacks import EmaCallback
 from kd3d_core.training.checkpoint import load_model
 from kd3d_core.training.checkpoint import read_checkpoint
@@ -240,13 +241,21 @@ def test_ema_follows_at_once_and_copies_counters():
     torch.testing.assert_close(late[0], torch.full((3,), 0.001))
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*/*hdl64*.yaml")) + sorted(CONFIGS.glob("*/quick_*.yaml")))  # fmt: skip # noqa: E501
+TRAININGS = [*CONFIGS.glob("train/*.yaml"), *CONFIGS.glob("distill/*.yaml")]
+
+
+@pytest.mark.parametrize("path", sorted(TRAININGS), ids=lambda path: path.stem)
 def test_shipped_configurations_fit(path, tmp_path):
     config = prepare(path, out=tmp_path, max_steps=7)
     assert (config.out, config.max_steps) == (tmp_path, 7)
     config.model_config_resolved()
     assert TrainConfig.model_validate(config.model_dump()) == config
     assert dump_config(config)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("simulate/*.yaml")), ids=lambda p: p.stem)
+def test_shipped_simulations_fit(path):
+    assert load_config(SimulationConfig, path).drives > 0
 
 
 def test_mistakes_in_options_are_told(tmp_path):
