@@ -12,12 +12,14 @@ from kd3d_core.distillation.itkd import ItKD
 from kd3d_core.distillation.itkd import ItKDConfig
 from kd3d_core.distillation.protocol import DistillationBatch
 from kd3d_core.distillation.protocol import DistillationLoss
+from kd3d_core.distillation.response import HeatmapKL
+from kd3d_core.distillation.response import HeatmapKLConfig
 from kd3d_core.distillation.response import PPLogit
 from kd3d_core.distillation.response import PPLogitConfig
 from kd3d_core.errors import Kd3dError
 from kd3d_core.models.config import ModelConfig
 
-MethodConfig = Annotated[ItKDConfig | PPLogitConfig, Field(discriminator="type")]
+MethodConfig = Annotated[ItKDConfig | HeatmapKLConfig | PPLogitConfig, Field(discriminator="type")]
 
 
 class CombinedLoss(DistillationLoss):
@@ -36,7 +38,7 @@ class CombinedLoss(DistillationLoss):
 
 
 def build_loss(
-    methods: Sequence[ItKDConfig | PPLogitConfig], student: ModelConfig, teacher: ModelConfig
+    methods: Sequence[MethodConfig], student: ModelConfig, teacher: ModelConfig
 ) -> CombinedLoss:
     """The loss of `methods` between two networks.
 
@@ -49,6 +51,8 @@ def build_loss(
         if isinstance(method, ItKDConfig):
             widths = tuple(head_channels(len(student.classes)).values())
             losses.append(ItKD(neck_width(student), neck_width(teacher), widths, method))
+        elif isinstance(method, HeatmapKLConfig):
+            losses.append(HeatmapKL(method))
         else:
             losses.append(PPLogit(method))
     return CombinedLoss(losses)

@@ -1,16 +1,21 @@
 """Properties of itKD and PP-logit that hold for every pair of networks."""
 
-from dataclasses import dataclass
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from distillation_pairs import GRID
+from distillation_pairs import WIDTHS
+from distillation_pairs import Output
+from distillation_pairs import batch
+from distillation_pairs import boxes
+from distillation_pairs import padded
+from distillation_pairs import permuted
+from distillation_pairs import random_output
+from distillation_pairs import targets
 
 from kd3d_core.codec.grid import BevGrid
-from kd3d_core.codec.heads import HeadMaps
-from kd3d_core.codec.heads import head_channels
-from kd3d_core.codec.targets import make_targets
 from kd3d_core.distillation.itkd import AutoEncoder
 from kd3d_core.distillation.itkd import HeadAttention
 from kd3d_core.distillation.itkd import ItKD
@@ -20,76 +25,17 @@ from kd3d_core.distillation.methods import build_loss
 from kd3d_core.distillation.protocol import DistillationBatch
 from kd3d_core.distillation.protocol import footprints
 from kd3d_core.distillation.protocol import gather_cells
+from kd3d_core.distillation.response import HeatmapKL
+from kd3d_core.distillation.response import HeatmapKLConfig
 from kd3d_core.distillation.response import PPLogit
 from kd3d_core.distillation.response import PPLogitConfig
 from kd3d_core.errors import Kd3dError
-from kd3d_core.geometry.boxes import Boxes3D
-from kd3d_core.models.batch import TargetBatch
-from kd3d_core.models.batch import collate_targets
 from kd3d_core.models.presets import preset
-
-CLASSES = ("car", "pedestrian")
-WIDTHS = tuple(head_channels(len(CLASSES)).values())
-GRID = BevGrid(x=(-8, 8), y=(-8, 8), cell=0.5)
-STRIDE = 2
-
-
-@dataclass(frozen=True)
-class Output:
-    neck: torch.Tensor
-    maps: HeadMaps
-
-
-def random_output(seed, channels=24, size=16, frames=2, grad=False):
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(width):
-        made = torch.randn(frames, width, size, size, generator=generator)
-        return made.requires_grad_(grad)
-
-    return Output(draw(channels), HeadMaps(*(draw(width) for width in WIDTHS)))
-
-
-def boxes(seed, count=5):
-    rng = np.random.default_rng(seed)
-    return Boxes3D.make(
-        rng.uniform(-7, 7, (count, 3)), rng.uniform(0.6, 4, (count, 3)),
-        rng.uniform(-3, 3, count), rng.integers(0, 2, count), classes=CLASSES,
-    )  # fmt: skip
-
-
-def targets(seed=0, counts=(5, 3), grid=GRID):
-    return collate_targets(
-        [make_targets(boxes(seed + i, n), grid, STRIDE) for i, n in enumerate(counts)]
-    )
-
-
-def batch(student, teacher, truth=None):
-    truth = truth or targets()
-    return DistillationBatch(student, teacher, truth, truth, 1.0, 1.0)
 
 
 def itkd(student=24, teacher=24, **options):
     torch.manual_seed(0)
     return ItKD(student, teacher, WIDTHS, ItKDConfig(**options))
-
-
-def permuted(truth, order):
-    """The objects in another order; the heatmap does not know of it."""
-    names = ("mask", "cell", "label", "offset", "height", "size", "rotation", "velocity")
-    return replace(truth, **{name: getattr(truth, name)[:, order] for name in names})
-
-
-def padded(truth, extra, junk):
-    """Places added to the list of objects, with whatever values."""
-    frames = len(truth.mask)
-    made = {"heatmap": truth.heatmap}
-    made["mask"] = torch.cat([truth.mask, torch.zeros(frames, extra, dtype=torch.bool)], 1)
-    for name in ("cell", "label", "offset", "height", "size", "rotation", "velocity"):
-        value = getattr(truth, name)
-        fill = torch.full((frames, extra, *value.shape[2:]), junk).to(value.dtype)
-        made[name] = torch.cat([value, fill], 1)
-    return TargetBatch(**made)
 
 
 def test_identical_networks_differ_in_nothing_but_the_reconstruction():
@@ -248,20 +194,10 @@ def test_learned_fusion_is_a_convex_combination():
     assert (inter - intra).abs().max() > 1e-3
 
 
-def test_pp_logit_looks_only_where_teacher_and_truth_agree():
-    student, teacher, truth = random_output(15), random_output(16), targets()
-    far = truth.heatmap.amax(dim=1, keepdim=True) == 0
-    assert far.any()
-    changed = torch.where(far, student.maps.heatmap + 3, student.maps.heatmap)
-    moved = Output(student.neck, replace(student.maps, heatmap=changed))
-    first = PPLogit()(batch(student, teacher, truth))["pp_logit"]
-    torch.testing.assert_close(PPLogit()(batch(moved, teacher, truth))["pp_logit"], first)
-
-
 def test_pairs_that_do_not_fit_are_refused():
     student, teacher = preset("tiny"), preset("half")
-    loss = build_loss([ItKDConfig(), PPLogitConfig()], student, teacher)
-    assert len(loss.losses) == 2
+    loss = build_loss([ItKDConfig(), PPLogitConfig(), HeatmapKLConfig()], student, teacher)
+    assert [type(one) for one in loss.losses] == [ItKD, PPLogit, HeatmapKL]
     with pytest.raises(Kd3dError, match="classes"):
         build_loss([ItKDConfig()], student, teacher.model_copy(update={"classes": ("car",)}))
     small = teacher.model_copy(update={"grid": GRID})
