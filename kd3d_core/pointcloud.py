@@ -1,5 +1,6 @@
 """`PointCloud`: one sweep of a LiDAR, clean and in the project's convention."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
 from typing import Any
@@ -93,3 +94,42 @@ class PointCloud:
     def transformed(self, pose: NDArray[np.floating[Any]]) -> "PointCloud":
         """The same points in another frame; `pose` is (4, 4) target_from_source."""
         return replace(self, points=transform_points(pose, self.points))
+
+
+def merge_sweeps(
+    newest: PointCloud, earlier: Sequence[tuple[PointCloud, NDArray[np.floating[Any]], float]]
+) -> PointCloud:
+    """One cloud of several sweeps, in the frame and at the time of the newest.
+
+    Args:
+        newest: Its points come first, unmoved.
+        earlier: For each further sweep the cloud, its (4, 4) pose newest_from_earlier and by how
+            much it is earlier [s, >= 0].
+
+    Returns:
+        The points of all; `time` is relative to the newest stamp; `ring` is kept when every sweep
+        has it, intensity likewise. `dropped` is the newest sweep's alone.
+    """
+    clouds = [newest, *(cloud for cloud, _, _ in earlier)]
+    ends = np.cumsum([len(cloud) for cloud in clouds])
+    points = np.empty((int(ends[-1]), 4), np.float32)
+    time = np.empty(len(points), np.float32)
+    points[: ends[0]] = newest.points
+    time[: ends[0]] = 0.0 if newest.time is None else newest.time
+    for start, end, (cloud, pose, age) in zip(ends[:-1], ends[1:], earlier, strict=True):
+        # One (N, 4) @ (4, 4) product that passes intensity through is twice as quick as moving
+        # three of four columns, whose rows are not contiguous.
+        turn = np.eye(4, dtype=np.float32)
+        turn[:3, :3] = pose[:3, :3].T
+        shift = np.append(pose[:3, 3], 0.0).astype(np.float32)
+        np.matmul(cloud.points, turn, out=points[start:end])
+        points[start:end] += shift
+        time[start:end] = -age if cloud.time is None else cloud.time - np.float32(age)
+    rings = [cloud.ring for cloud in clouds if cloud.ring is not None]
+    return PointCloud(
+        points=points,
+        time=time,
+        ring=np.concatenate(rings) if len(rings) == len(clouds) else None,
+        has_intensity=all(cloud.has_intensity for cloud in clouds),
+        dropped=newest.dropped,
+    )

@@ -1,5 +1,6 @@
 """Rigid transforms as (4, 4) matrices: `target_from_source @ point_in_source`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -56,3 +57,36 @@ def transform_points(
 def quaternion_from_yaw(yaw: float) -> tuple[float, float, float, float]:
     """(x, y, z, w) unit quaternion of a rotation by `yaw` [rad] about +z."""
     return 0.0, 0.0, float(np.sin(yaw / 2)), float(np.cos(yaw / 2))
+
+
+def quaternion_from_matrix(
+    rotation: NDArray[np.floating[Any]],
+) -> tuple[float, float, float, float]:
+    """(x, y, z, w >= 0) of a (3, 3) rotation of any angle: Bar-Itzhack's eigenvector (2000)."""
+    r = np.asarray(rotation, np.float64)
+    lower = np.zeros((4, 4))  # eigh reads the lower triangle
+    lower[np.diag_indices(4)] = (
+        r[0, 0] - r[1, 1] - r[2, 2],
+        r[1, 1] - r[0, 0] - r[2, 2],
+        r[2, 2] - r[0, 0] - r[1, 1],
+        np.trace(r),
+    )
+    lower[1:3, 0] = r[0, 1] + r[1, 0], r[0, 2] + r[2, 0]
+    lower[2, 1] = r[1, 2] + r[2, 1]
+    lower[3, :3] = r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]
+    quaternion = np.linalg.eigh(lower)[1][:, -1]
+    x, y, z, w = (quaternion if quaternion[3] >= 0 else -quaternion).tolist()
+    return x, y, z, w
+
+
+def matrix_from_quaternion(quaternion: Sequence[float]) -> NDArray[np.float64]:
+    """(3, 3) rotation of an (x, y, z, w) quaternion, which need not be of unit length."""
+    x, y, z, w = quaternion
+    s = 2.0 / (x * x + y * y + z * z + w * w)
+    return np.array(
+        [
+            [1 - s * (y * y + z * z), s * (x * y - z * w), s * (x * z + y * w)],
+            [s * (x * y + z * w), 1 - s * (x * x + z * z), s * (y * z - x * w)],
+            [s * (x * z - y * w), s * (y * z + x * w), 1 - s * (x * x + y * y)],
+        ]
+    )

@@ -65,6 +65,8 @@ class Manifest(Config):
     output_stride: PositiveInt = 2
     """Grid cells per output cell."""
     decode: DecodeConfig = DecodeConfig()
+    sweeps: PositiveInt = 1
+    """Sweeps in the clouds that it was trained on, merged into the frame of the newest."""
     intensity: IntensityRecord = IntensityRecord()
     sensor_height_m: SensorHeightRecord | None = None
     onnx_sha256: str = ""
