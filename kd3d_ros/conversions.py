@@ -4,6 +4,7 @@ import array
 import itertools
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from builtin_interfaces.msg import Duration
@@ -30,8 +31,12 @@ from visualization_msgs.msg import MarkerArray
 
 from kd3d_core.datasets.pointcloud2 import encode_pointcloud2_arrays
 from kd3d_core.geometry.boxes import Boxes3D
+from kd3d_core.geometry.transforms import quaternion_from_matrix
 from kd3d_core.geometry.transforms import quaternion_from_yaw
 from kd3d_core.pointcloud import PointCloud
+
+if TYPE_CHECKING:  # at run time it would bring SciPy into the detector
+    from kd3d_core.evaluation.agreement import FrameAgreement
 
 #: Red, green, blue in [0, 1] by class; other classes take turns.
 CLASS_COLORS = {
@@ -43,6 +48,10 @@ CLASS_COLORS = {
     "motorcycle": (0.93, 0.28, 0.6),
 }
 TRUTH_COLOR = (0.85, 0.85, 0.85)
+#: What student and teacher both see, what only the teacher sees, what only the student sees.
+AGREED_COLOR = (0.13, 0.77, 0.37)
+MISSED_COLOR = (0.94, 0.2, 0.2)
+EXTRA_COLOR = (1.0, 0.65, 0.0)
 
 #: Pairs of `Boxes3D.corners` that are joined by an edge: bottom, top, uprights.
 _EDGES = (
@@ -62,12 +71,6 @@ def to_time(seconds: float) -> Time:
 def nanoseconds(stamp: Time) -> int:
     """A stamp as whole nanoseconds since the epoch."""
     return int(stamp.sec) * 10**9 + int(stamp.nanosec)
-
-
-def yaw_of(orientation: Quaternion) -> float:
-    """Rotation about +z of a quaternion [rad]; roll and pitch are left out."""
-    q = orientation
-    return math.atan2(2 * (q.w * q.z + q.x * q.y), 1 - 2 * (q.y * q.y + q.z * q.z))
 
 
 def to_detections(
@@ -101,34 +104,6 @@ def to_detections(
             )
         )
     return Detection3DArray(header=header, detections=detections)
-
-
-def from_detections(message: Detection3DArray, classes: Sequence[str]) -> Boxes3D:
-    """Boxes out of vision_msgs: the best hypothesis of each detection.
-
-    Detections without a hypothesis, or whose class is not among `classes`, are left out.
-    """
-    rows: list[tuple[float, ...]] = []
-    index = {name: label for label, name in enumerate(classes)}
-    for detection in message.detections:
-        if not detection.results:
-            continue
-        best = max((item.hypothesis for item in detection.results), key=lambda item: item.score)
-        if best.class_id not in index:
-            continue
-        position, size = detection.bbox.center.position, detection.bbox.size
-        yaw = yaw_of(detection.bbox.center.orientation)
-        place = (position.x, position.y, position.z, size.x, size.y, size.z, yaw)
-        rows.append((*place, best.score, index[best.class_id]))
-    table = np.array(rows, np.float64).reshape(-1, 9)
-    return Boxes3D.make(
-        table[:, :3],
-        table[:, 3:6],
-        table[:, 6],
-        table[:, 8].astype(np.int64),
-        score=table[:, 7],
-        classes=classes,
-    )
 
 
 def to_label_info(classes: Sequence[str], threshold: float, header: Header) -> LabelInfo:
@@ -195,6 +170,34 @@ def to_markers(
     return MarkerArray(markers=markers)
 
 
+def to_agreement_markers(frame: "FrameAgreement", header: Header, lifetime: float) -> MarkerArray:
+    """What two detectors make of one cloud: agreed green, missed red, extra amber.
+
+    Args:
+        frame: Student and teacher with their pairing, in the frame of the header.
+        header: Given to every marker.
+        lifetime: After which RViz forgets them [s].
+
+    Returns:
+        DELETEALL, then the markers of `to_markers` in namespaces such as `missed/boxes`. An
+        agreed box is drawn as the student sees it. Boxes that are not judged are not drawn.
+    """
+    pairing = frame.pairing
+    groups = (
+        ("agreed", frame.student[pairing.student], AGREED_COLOR),
+        ("missed", frame.reference[pairing.missed], MISSED_COLOR),
+        ("extra", frame.student[pairing.extra], EXTRA_COLOR),
+    )
+    markers = [Marker(header=header, action=Marker.DELETEALL)]
+    for name, boxes, color in groups:
+        for marker in to_markers(boxes, header, lifetime, color=color).markers[1:]:
+            marker.ns = f"{name}/{marker.ns}"
+            if marker.text and name != "agreed":
+                marker.text = f"{name} {marker.text}"
+            markers.append(marker)
+    return MarkerArray(markers=markers)
+
+
 def to_point_cloud2(cloud: PointCloud, header: Header) -> PointCloud2:
     """A cloud as an unorganised, little-endian message with x, y, z, intensity [, time, ring]."""
     fields, point_step, data = encode_pointcloud2_arrays(cloud)
@@ -224,26 +227,6 @@ def to_transform(pose: NDArray[np.floating], header: Header, child_frame: str) -
     qx, qy, qz, qw = quaternion_from_matrix(pose[:3, :3])
     message.transform.rotation = Quaternion(x=qx, y=qy, z=qz, w=qw)
     return message
-
-
-def quaternion_from_matrix(
-    rotation: NDArray[np.floating],
-) -> tuple[float, float, float, float]:
-    """(x, y, z, w) of a (3, 3) rotation: the eigenvector of Bar-Itzhack (2000), any angle."""
-    r = np.asarray(rotation, np.float64)
-    symmetric = np.array(
-        [
-            [r[0, 0] - r[1, 1] - r[2, 2], 0, 0, 0],
-            [r[0, 1] + r[1, 0], r[1, 1] - r[0, 0] - r[2, 2], 0, 0],
-            [r[0, 2] + r[2, 0], r[1, 2] + r[2, 1], r[2, 2] - r[0, 0] - r[1, 1], 0],
-            [r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1], np.trace(r)],
-        ]
-    )
-    quaternion = np.linalg.eigh(symmetric)[1][:, -1]  # eigh reads the lower triangle
-    if quaternion[3] < 0:
-        quaternion = -quaternion
-    x, y, z, w = (float(value) for value in quaternion)
-    return x, y, z, w
 
 
 def _pose(boxes: Boxes3D, i: int) -> Pose:

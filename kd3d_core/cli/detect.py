@@ -129,24 +129,9 @@ def _run(
 
 def frame_record(frame: "Frame", result: "Detection") -> dict[str, object]:
     """The JSON entry of a frame; an unknown velocity is null."""
-    boxes = result.boxes
-    return {
-        "source": frame.source,
-        "boxes": [
-            {
-                "label": boxes.names[i],
-                "score": round(float(boxes.score[i]), 4),
-                "center": [round(float(v), 4) for v in boxes.center[i]],
-                "size": [round(float(v), 4) for v in boxes.size[i]],
-                "yaw": round(float(boxes.yaw[i]), 5),
-                "velocity": [
-                    None if v != v else round(float(v), 4)  # NaN differs from itself
-                    for v in boxes.velocity[i]
-                ],
-            }
-            for i in range(len(boxes))
-        ],
-    }
+    from kd3d_core.replay.results import box_records
+
+    return {"source": frame.source, "boxes": box_records(result.boxes)}
 
 
 def _json_text(records: list[dict[str, object]]) -> str:

@@ -12,6 +12,8 @@ from kd3d_core.cli.distill import distill
 from kd3d_core.cli.evaluate import evaluate
 from kd3d_core.cli.export import export
 from kd3d_core.cli.info import info
+from kd3d_core.cli.replay import replay
+from kd3d_core.cli.shadow import shadow
 from kd3d_core.cli.simulate import simulate
 from kd3d_core.cli.train import train
 from kd3d_core.errors import Kd3dError
@@ -24,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for verb in (simulate, train, distill, evaluate, export, detect, info):
+for verb in (simulate, train, distill, evaluate, export, detect, replay, shadow, info):
     app.command()(verb)
 
 

@@ -75,7 +75,7 @@ def decode_pointcloud2(msg: PointCloud2, intensity_scale: float | None = None) -
 
     Any offsets, padding between points and rows, byte order, organised clouds and field types.
     Points without a return (not finite, or exactly at the origin) go and are counted in
-    `PointCloud.dropped`.
+    `PointCloud.dropped`. A message of no points is an empty cloud, whatever its layout says.
 
     Args:
         msg: The message; from rclpy, rosbags, or any object with the same attributes.
@@ -89,6 +89,10 @@ def decode_pointcloud2(msg: PointCloud2, intensity_scale: float | None = None) -
         Kd3dError: x, y or z is missing, a field does not fit into the point, or data is truncated.
     """
     fields = {field.name: field for field in reversed(list(msg.fields))}
+    if 0 in (msg.height, msg.width):
+        # A sensor that sees nothing: many drivers then leave the layout out as well.
+        named = _first(INTENSITY_NAMES, fields) is not None
+        return PointCloud(np.zeros((0, 4), np.float32), has_intensity=named or not fields)
     missing = [name for name in "xyz" if name not in fields]
     if missing:
         names = ", ".join(field.name for field in msg.fields) or "none"
@@ -116,7 +120,8 @@ def decode_pointcloud2(msg: PointCloud2, intensity_scale: float | None = None) -
         values = raw[intensity_name].ravel()
         scale = intensity_scale or guess_intensity_scale(values)
         column4 = points[:, 3]
-        np.multiply(values, np.float32(1.0 / scale), out=column4, casting="unsafe")
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite intensity is clipped
+            np.multiply(values, np.float32(1.0 / scale), out=column4, casting="unsafe")
         if values.dtype.kind == "f":
             column4[np.isnan(column4)] = 0.0
         np.clip(column4, 0.0, 1.0, out=column4)
@@ -176,19 +181,9 @@ def _view(msg: PointCloud2, fields: list[PointField]) -> NDArray[Any]:
                 f"into a point of {msg.point_step} bytes. The publisher's point_step or fields "
                 "are wrong."
             )
-    dtype = np.dtype(
-        {
-            "names": [field.name for field in fields],
-            "formats": [order + DATATYPES[field.datatype] for field in fields],
-            "offsets": [field.offset for field in fields],
-            "itemsize": msg.point_step,
-        }
-    )
     data = msg.data
     buffer = np.asarray(data, np.uint8) if isinstance(data, list) else np.frombuffer(data, "u1")
     shape = (msg.height, msg.width)
-    if 0 in shape:
-        return np.empty(shape, dtype)
     packed = msg.width * msg.point_step
     # Some drivers leave row_step at zero when there is one row.
     row_step = msg.row_step if msg.height > 1 else packed
@@ -199,6 +194,15 @@ def _view(msg: PointCloud2, fields: list[PointField]) -> NDArray[Any]:
             f"bytes in rows of {row_step} need {max(needed, msg.height * packed)} bytes, "
             f"data has {len(buffer)}."
         )
+    # Only now: a point_step beyond the data may be too large for NumPy.
+    dtype = np.dtype(
+        {
+            "names": [field.name for field in fields],
+            "formats": [order + DATATYPES[field.datatype] for field in fields],
+            "offsets": [field.offset for field in fields],
+            "itemsize": msg.point_step,
+        }
+    )
     return np.ndarray(shape, dtype, buffer, strides=(row_step, msg.point_step))
 
 
@@ -212,7 +216,8 @@ def _relative_time(msg: PointCloud2, values: NDArray[Any]) -> NDArray[np.float32
     seconds = values.astype(np.float64)
     if values.dtype.kind in "iu":
         return (seconds * 1e-9).astype(np.float32)
-    seconds = np.nan_to_num(seconds)
+    # What no clock says is no time; the bound also keeps the result within float32.
+    seconds = np.where(np.abs(seconds) < 1e30, seconds, 0.0)
     largest = np.abs(seconds).max(initial=0.0)
     if largest > 1e14:
         seconds *= 1e-9
@@ -230,7 +235,8 @@ def _seconds(stamp: Any) -> float:
 
 def _rings_from_below(ring: NDArray[Any], points: NDArray[np.float32]) -> NDArray[np.int16]:
     """(N,) int16 beams numbered from the lowest; Ouster and Hesai number them from the top."""
-    rings = ring.astype(np.int16)
+    with np.errstate(invalid="ignore"):  # not-a-number counts as any ring
+        rings = ring.astype(np.int16)
     step = max(1, len(rings) // 2048)
     sample = points[::step]
     if len(sample) > 1:

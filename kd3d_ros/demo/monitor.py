@@ -19,10 +19,10 @@ from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import MarkerArray
 
+from kd3d_core.datasets.detection3d import from_message
 from kd3d_core.datasets.pointcloud2 import decode_pointcloud2
 from kd3d_core.geometry.boxes import Boxes3D
 from kd3d_core.pointcloud import PointCloud
-from kd3d_ros.conversions import from_detections
 from kd3d_ros.demo.recorder import Recorder
 from kd3d_ros.statistics import STAGES
 
@@ -168,10 +168,10 @@ class Monitor(Node):
         truth = None
         if TRUTH in parts:
             message = deserialize_message(parts[TRUTH], Detection3DArray)
-            truth = from_detections(message, self._classes)
+            truth = from_message(message, self._classes)
         return HeardFrame(
             stamp,
             decode_pointcloud2(deserialize_message(parts[POINTS], PointCloud2)),
-            from_detections(found, self._classes),
+            from_message(found, self._classes),
             truth,
         )

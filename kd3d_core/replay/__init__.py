@@ -1,0 +1,1 @@
+"""Recorded bags through detectors: replay, comparison with a teacher, reports."""
