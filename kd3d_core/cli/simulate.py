@@ -48,11 +48,20 @@ def simulate(
     png: Annotated[
         bool, typer.Option("--png", help="Also draw the first sweep of each drive from above.")
     ] = False,
+    bag: Annotated[
+        bool,
+        typer.Option(
+            "--bag",
+            help="Also write each drive as a bag (mcap) into OUT/bags: /points, /truth/detections "
+            "and /tf. `--interval 0.1` gives every sweep of a 10 Hz sensor.",
+        ),
+    ] = False,
 ) -> None:
     """Simulate labelled LiDAR drives through procedural streets.
 
     The same settings give the same files. Interrupted with Ctrl-C, the same call goes on where it
-    stopped; a call with more drives makes the data set larger.
+    stopped; a call with more drives makes the data set larger. A data set that is there already
+    keeps its settings when none are given.
     """
     from kd3d_core.datasets.generate import generate
     from kd3d_core.simulation.sensors import SENSORS
@@ -67,9 +76,11 @@ def simulate(
         "height": height,
         "height_jitter": height_jitter,
     }
-    settings = _settings(config, {key: value for key, value in given.items() if value is not None})
+    given = {key: value for key, value in given.items() if value is not None}
+    settings = _settings(out, config, given)
     total = settings.drives * settings.frames_per_drive
 
+    from rich.console import Console
     from rich.progress import BarColumn
     from rich.progress import MofNCompleteColumn
     from rich.progress import Progress
@@ -92,14 +103,28 @@ def simulate(
     typer.echo(f"{out}: {total} frames of {settings.drives} drives ({made} simulated now)")
     if png:
         _draw(out)
+    if bag:
+        from kd3d_core.datasets.drive_bags import write_drives
+        from kd3d_core.datasets.simulated import SimulatedDataset
+
+        with Console().status("writing bags"):
+            bags = write_drives(SimulatedDataset(out), out / "bags")
+        typer.echo(f"{out / 'bags'}: {len(bags)} bags")
 
 
-def _settings(path: Path | None, given: dict[str, Any]) -> Any:
-    """The settings of the file, overridden by those given on the command line."""
+def _settings(out: Path, path: Path | None, given: dict[str, Any]) -> Any:
+    """The settings of the file, overridden by those given on the command line.
+
+    A data set that is there already and is named without any setting keeps its own.
+    """
     from kd3d_core.config import load_config
     from kd3d_core.config import parse_config
+    from kd3d_core.datasets.simulated import INDEX
+    from kd3d_core.datasets.simulated import read_index
     from kd3d_core.simulation.drives import SimulationConfig
 
+    if path is None and not given and (out / INDEX).is_file():
+        return parse_config(SimulationConfig, read_index(out).get("config", {}), str(out / INDEX))
     base = SimulationConfig() if path is None else load_config(SimulationConfig, path)
     return parse_config(SimulationConfig, base.model_dump() | given, "command line")
 

@@ -15,6 +15,9 @@ from kd3d_core.geometry.boxes import Boxes3D
 MIN_OVERLAP = 0.1
 #: The smallest radius of a peak [output cells].
 MIN_RADIUS = 2
+#: Heat of a place that is left open. The focal loss weighs background by (1 - heat)^4, so next to
+#: 1 it asks for nothing, and only exactly 1 asks for a peak.
+OPEN = np.nextafter(np.float32(1), np.float32(0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +25,8 @@ class CenterTargets:
     """Training targets of one frame: K classes, M objects, maps of H rows and W columns.
 
     Attributes:
-        heatmap: (K, H, W) float32 in [0, 1]: a Gaussian at each centre, exactly 1 in its cell.
+        heatmap: (K, H, W) float32 in [0, 1]: a Gaussian at each centre, exactly 1 in its cell;
+            `OPEN` where nobody knows.
         cell: (M,) int64 output cell of each centre: row * W + column.
         label: (M,) int64 class.
         offset: (M, 2) float32 centre minus the low corner of its cell, x then y, in output cells.
@@ -101,6 +105,7 @@ def make_targets(
     *,
     num_points: NDArray[np.int64] | None = None,
     min_points: int = 0,
+    doubtful: NDArray[np.bool_] | None = None,
     max_objects: int = 500,
 ) -> CenterTargets:
     """Targets for the boxes whose centres lie on the grid.
@@ -114,6 +119,8 @@ def make_targets(
         stride: Grid cells per output cell.
         num_points: (N,) LiDAR points in each box; needed for `min_points`.
         min_points: Boxes with fewer points are left out: nothing in the cloud tells of them.
+        doubtful: (N,) bool: boxes of which nobody knows whether they are there. They are no
+            objects, and where their peak would be, a detection of their class costs nothing.
         max_objects: Boxes beyond this many are left out.
     """
     rows, columns = grid.shape[0] // stride, grid.shape[1] // stride
@@ -123,6 +130,8 @@ def make_targets(
     column, row = np.floor(x), np.floor(y)
     keep = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
     keep &= (boxes.size > 0).all(axis=1)
+    unsure = np.zeros(len(boxes), np.bool_) if doubtful is None else keep & doubtful
+    keep &= ~unsure
     if min_points > 0:
         if num_points is None:
             raise ValueError("make_targets: min_points needs num_points")
@@ -130,15 +139,13 @@ def make_targets(
     index = np.flatnonzero(keep)[:max_objects]
     kept = boxes[index]
     cell = (row[index] * columns + column[index]).astype(np.int64)
-    radius = np.array(
-        [
-            max(MIN_RADIUS, int(gaussian_radius(length / step, width / step, MIN_OVERLAP)))
-            for length, width in kept.size[:, :2].astype(np.float64)
-        ],
-        np.int64,
-    )
     heatmap = np.zeros((len(boxes.classes), rows, columns), np.float32)
-    _draw(heatmap, kept.label, cell, radius)
+    _draw(heatmap, kept.label, cell, _radii(kept, step))
+    for i, reach in zip(np.flatnonzero(unsure), _radii(boxes[unsure], step), strict=True):
+        low, left = (int(max(place[i] - reach, 0)) for place in (row, column))
+        high, right = (int(place[i] + reach + 1) for place in (row, column))
+        window = heatmap[boxes.label[i], low:high, left:right]
+        np.maximum(window, OPEN, out=window)
     return CenterTargets(
         heatmap=heatmap,
         cell=cell,
@@ -148,4 +155,15 @@ def make_targets(
         size=np.log(kept.size),
         rotation=encode_rotation(kept.yaw),
         velocity=kept.velocity,
+    )
+
+
+def _radii(boxes: Boxes3D, step: float) -> NDArray[np.int64]:
+    """(N,) int64 reach of the peaks of boxes [output cells], for cells of edge `step` [m]."""
+    return np.array(
+        [
+            max(MIN_RADIUS, int(gaussian_radius(length / step, width / step, MIN_OVERLAP)))
+            for length, width in boxes.size[:, :2].astype(np.float64)
+        ],
+        np.int64,
     )

@@ -9,6 +9,7 @@ from pydantic import NonNegativeInt
 from pydantic import PositiveFloat
 from pydantic import PositiveInt
 
+from kd3d_core.codec.decode import PerClass
 from kd3d_core.codec.grid import BevGrid
 from kd3d_core.config import Config
 from kd3d_core.datasets.augment import AugmentConfig
@@ -79,6 +80,31 @@ class OptimizerConfig(Config):
     """Decay of the exponential average of the weights, reached after a warm-up."""
 
 
+class UnlabelledConfig(Config):
+    """Recorded clouds that nobody labelled: the teacher's boxes stand in for the ground truth."""
+
+    bags: tuple[Path, ...] = ()
+    """Bags (mined or not), folders of bags, or files with clouds; none: no unlabelled clouds."""
+    topic: str | None = None
+    """PointCloud2 topic; null takes the only one of each bag."""
+    intensity_scale: PositiveFloat | None = None
+    """The sensor's value for full intensity; null guesses it from the values of each cloud."""
+    every: PositiveInt = 1
+    """Use every n-th cloud: neighbours in a drive at 10 Hz tell nearly the same."""
+    min_points: PositiveInt = 200
+    """Clouds with fewer points within the student's range are left out."""
+    share: float = Field(default=0.5, gt=0, le=1)
+    """Share of these clouds in every batch; the rest are labelled frames of `data.train`, so that
+    nothing is forgotten. 1 learns from these clouds alone."""
+    label_score: PerClass | None = None
+    """The teacher's boxes with at least this score are taken for true: one value, or one by class
+    name. null takes the scores with the best F1 in the teacher's own validation, and 0.35 for
+    classes that it did not validate."""
+    doubt: float = Field(default=0.5, ge=0.05, le=1)
+    """Boxes with at least this share of `label_score` are doubtful: at their place the student is
+    neither rewarded nor punished. 1 takes every box below `label_score` for background."""
+
+
 class DistillConfig(Config):
     """A teacher and how it is listened to."""
 
@@ -86,6 +112,8 @@ class DistillConfig(Config):
     """Checkpoint of the teacher."""
     methods: tuple[MethodConfig, ...] = Field(default=(ItKDConfig(),), min_length=1)
     """Methods whose terms are added to the detection loss."""
+    unlabelled: UnlabelledConfig = UnlabelledConfig()
+    """Clouds without ground truth to learn from."""
 
 
 class TrainConfig(Config):

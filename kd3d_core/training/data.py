@@ -107,8 +107,41 @@ def with_classes(frame: Frame, classes: Sequence[str]) -> Frame:
     )
 
 
+class Shuffled:
+    """An endless stream of the frames of a data set, in another order each time round.
+
+    Args:
+        frames: The data set.
+        seed: Decides the orders.
+    """
+
+    def __init__(self, frames: FrameDataset, *seed: int) -> None:
+        self.frames = frames
+        self.seed = seed
+        self._epoch = -1
+        self._order: NDArray[np.int64] = np.zeros(0, np.int64)
+
+    def __getitem__(self, number: int) -> Frame:
+        epoch, place = divmod(number, len(self.frames))
+        if epoch != self._epoch:
+            generator = np.random.default_rng((*self.seed, epoch))
+            self._order, self._epoch = generator.permutation(len(self.frames)), epoch
+        return self.frames[int(self._order[place])]
+
+
 class TrainSamples(Dataset[Sample]):
-    """Sample number n of an endless, shuffled, augmented stream; n alone decides every draw."""
+    """Sample number n of an endless, shuffled, augmented stream; n alone decides every draw.
+
+    Args:
+        frames: Frames to learn from.
+        config: The run.
+        model: The model that learns.
+        teacher: The teacher, or None.
+        sampler: Pastes objects into `frames`, or None.
+        unlabelled: Frames with the teacher's boxes, which make up `unlabelled.share` of the
+            stream, evenly spread; or None. Nothing is pasted into them: the objects of another
+            sensor at another height would hang in the air.
+    """
 
     def __init__(
         self,
@@ -117,25 +150,29 @@ class TrainSamples(Dataset[Sample]):
         model: ModelConfig,
         teacher: ModelConfig | None = None,
         sampler: ObjectSampler | None = None,
+        unlabelled: FrameDataset | None = None,
     ) -> None:
-        self.frames = frames
         self.config = config
         crop = config.data.crop
         self.model = model if crop is None else crop.of(model)
         self.teacher = teacher if crop is None or teacher is None else crop.of(teacher)
         self.sampler = sampler
-        self._epoch = -1
-        self._order: NDArray[np.int64] = np.zeros(0, np.int64)
+        self.labelled = Shuffled(frames, config.seed, 0)
+        self.unlabelled = None if unlabelled is None else Shuffled(unlabelled, config.seed, 2)
+        self.share = 0.0
+        if unlabelled is not None and config.distill is not None:
+            self.share = config.distill.unlabelled.share
 
     def __getitem__(self, number: int) -> Sample:
-        epoch, place = divmod(number, len(self.frames))
-        if epoch != self._epoch:
-            generator = np.random.default_rng((self.config.seed, 0, epoch))
-            self._order, self._epoch = generator.permutation(len(self.frames)), epoch
         rng = np.random.default_rng((self.config.seed, 1, number))
-        frame = with_classes(self.frames[int(self._order[place])], self.model.classes)
-        if self.sampler is not None:
-            frame = self.sampler(frame, rng)
+        # Of the first n samples floor(n share) are unlabelled.
+        before, after = int(number * self.share), int((number + 1) * self.share)
+        if self.unlabelled is not None and after > before:
+            frame = with_classes(self.unlabelled[before], self.model.classes)
+        else:
+            frame = with_classes(self.labelled[number - before], self.model.classes)
+            if self.sampler is not None:
+                frame = self.sampler(frame, rng)
         if self.config.data.augment is not None:
             frame = augment(frame, self.config.data.augment, rng)
         return self._encode(frame)
@@ -167,6 +204,8 @@ class TrainSamples(Dataset[Sample]):
             model.output_stride,
             num_points=frame.num_points if known else None,
             min_points=self.config.data.min_points if known else 0,
+            # Ground truth has the score 1; less is a teacher that is not sure.
+            doubtful=boxes.score < 1,
         )
 
 
@@ -239,6 +278,7 @@ class FrameModule(lightning.LightningDataModule):
         val: Frames to validate on, or None.
         teacher: The teacher, or None.
         sampler: Pastes objects, or None.
+        unlabelled: Further frames, with the teacher's boxes, or None.
     """
 
     def __init__(
@@ -249,10 +289,11 @@ class FrameModule(lightning.LightningDataModule):
         val: FrameDataset | None,
         teacher: ModelConfig | None = None,
         sampler: ObjectSampler | None = None,
+        unlabelled: FrameDataset | None = None,
     ) -> None:
         super().__init__()
         self.config = config
-        self.samples = TrainSamples(train, config, model, teacher, sampler)
+        self.samples = TrainSamples(train, config, model, teacher, sampler, unlabelled)
         self.val_frames = None if val is None else ValFrames(val, model, config.data.val_frames)
 
     def train_dataloader(self) -> DataLoader[Any]:

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import json
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +18,6 @@ from rich.console import Console
 from torch import nn
 
 from kd3d_core.config import dump_config
-from kd3d_core.datasets.sampling import ObjectSampler
-from kd3d_core.datasets.sampling import cached_database
 from kd3d_core.distillation.methods import build_loss
 from kd3d_core.distillation.teacher import FrozenTeacher
 from kd3d_core.errors import Kd3dError
@@ -41,6 +38,9 @@ from kd3d_core.training.data import FrameModule
 from kd3d_core.training.memory import channels_last
 from kd3d_core.training.module import DetectionModule
 from kd3d_core.training.predict import NetworkPredictor
+from kd3d_core.training.sources import Sources
+from kd3d_core.training.sources import open_sampler
+from kd3d_core.training.sources import open_sources
 
 
 def train(
@@ -74,39 +74,30 @@ def train(
     if config.threads:
         torch.set_num_threads(config.threads)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
-    frames = train_frames or _open(config.data.train)
-    if val_frames is None and config.data.val is not None:
-        val_frames = _open(config.data.val)
-    if not len(frames):
-        raise Kd3dError(f"{config.data.train} has no frames: make some with `kd3d_core simulate`.")
-
-    module = _build_module(config, frames)
+    sources = open_sources(config, console, train_frames, val_frames)
+    module = _build_module(config, sources.main, sources.describe(config))
     data = FrameModule(
         config,
         module.model,
-        frames,
-        val_frames,
+        sources.main,
+        sources.val,
         None if module.teacher is None else module.teacher.config,
-        _object_sampler(config, frames, console),
+        open_sampler(config, sources, console),
+        sources.mixed_in,
     )
     write_text(config.out / "config.yaml", dump_config(config))
-    _show_plan(config, module, frames, console)
+    _show_plan(config, module, sources, console)
     with _quiet():
-        trainer = _trainer(config, console, validate=val_frames is not None)
+        trainer = _trainer(config, console, validate=sources.val is not None)
     with _quiet():
         trainer.fit(module, data, ckpt_path=str(last) if resume else None, weights_only=True)
     return _finish(config, module, data, trainer, console)
 
 
-def _open(root: Path) -> FrameDataset:
-    """The data set in a folder."""
-    from kd3d_core.datasets.simulated import SimulatedDataset
-
-    return SimulatedDataset(root)
-
-
-def _build_module(config: TrainConfig, frames: FrameDataset) -> DetectionModule:
-    """Student, teacher and losses."""
+def _build_module(
+    config: TrainConfig, frames: FrameDataset, data: dict[str, Any] | None = None
+) -> DetectionModule:
+    """Student, teacher and losses; `data` says in the checkpoint what it learns from."""
     model = config.model_config_resolved()
     unknown = set(model.classes) - set(frames.classes)
     if unknown == set(model.classes):
@@ -129,12 +120,7 @@ def _build_module(config: TrainConfig, frames: FrameDataset) -> DetectionModule:
     for layer in detector.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
             layer.momentum = config.optimizer.norm_momentum
-    about = Checkpoint(
-        model=model,
-        weights={},
-        data={"train": str(config.data.train), "frames": len(frames)},
-        teacher=lineage,
-    )
+    about = Checkpoint(model=model, weights={}, data=data or {}, teacher=lineage)
     return DetectionModule(config, model, detector, teacher, loss, about)
 
 
@@ -142,25 +128,6 @@ def _load_teacher(path: Path) -> FrozenTeacher:
     """The teacher of a checkpoint."""
     model, network = load_model(path)
     return FrozenTeacher(model, channels_last(network))
-
-
-def _object_sampler(
-    config: TrainConfig, frames: FrameDataset, console: Console
-) -> ObjectSampler | None:
-    """The sampler with its database, which is built by the first run and cached."""
-    sampling = config.data.sampling
-    if sampling is None:
-        return None
-    root = config.data.train.resolve()
-    index = root / "dataset.json"
-    # Beside the data every run finds it again; a data set that is read-only or not on disk leaves
-    # the output folder.
-    beside = index.is_file() and os.access(root, os.W_OK)
-    identity = f"{root}:{index.stat().st_mtime_ns if index.is_file() else 0}"
-    folder = root if beside else config.out / "cache"
-    with console.status("cutting out objects for ground-truth sampling"):
-        database = cached_database(frames, sampling, config.seed, folder, identity)
-    return ObjectSampler(database, sampling) if len(database) else None
 
 
 def _trainer(config: TrainConfig, console: Console, validate: bool) -> lightning.Trainer:
@@ -247,11 +214,11 @@ def resolve_precision(wanted: str, console: Console) -> Any:
 
 
 def _show_plan(
-    config: TrainConfig, module: DetectionModule, frames: FrameDataset, console: Console
+    config: TrainConfig, module: DetectionModule, sources: Sources, console: Console
 ) -> None:
     """Say what is about to happen."""
     weights = sum(p.numel() for p in module.detector.parameters())
-    text = f"training {module.model.name} ({weights / 1e6:.2f} M weights) on {len(frames)} frames"
+    text = f"training {module.model.name} ({weights / 1e6:.2f} M weights) on {sources.words()}"
     if module.teacher is not None:
         text += f", taught by {module.teacher.config.name}"
     console.print(f"{text}: {config.max_steps} steps of {config.batch_size}, into {config.out}")
