@@ -12,6 +12,11 @@ def detector_node() -> int:
     return _run("kd3d_ros.detector_node", "DetectorNode")
 
 
+def shadow_node() -> int:
+    """A teacher that watches what a detector publishes."""
+    return _run("kd3d_ros.shadow_node", "ShadowNode")
+
+
 def simulated_lidar_node() -> int:
     """A drive through a simulated street as a LiDAR sees it."""
     return _run("kd3d_ros.simulated_lidar_node", "SimulatedLidarNode")

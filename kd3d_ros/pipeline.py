@@ -1,138 +1,300 @@
 """What happens to one cloud in the detector node, from message to messages."""
 
-from typing import Any
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import DurabilityPolicy
-from rclpy.qos import QoSProfile
 from sensor_msgs.msg import PointCloud2
-from std_msgs.msg import Float32
 from std_msgs.msg import Header
-from vision_msgs.msg import Detection3DArray
-from vision_msgs.msg import LabelInfo
-from visualization_msgs.msg import MarkerArray
 
-from kd3d_core.codec.decode import per_class
 from kd3d_core.datasets.pointcloud2 import decode_pointcloud2
 from kd3d_core.errors import Kd3dError
+from kd3d_core.geometry.boxes import Boxes3D
+from kd3d_core.pointcloud import PointCloud
 from kd3d_core.runtime.detector import Detection
-from kd3d_core.runtime.detector import Detector
 from kd3d_ros import conversions
+from kd3d_ros.box_watch import BoxWatch
+from kd3d_ros.cloud_input import describe_layout
 from kd3d_ros.detector_settings import DetectorSettings
-from kd3d_ros.statistics import STAGES
+from kd3d_ros.health import HealthWatch
+from kd3d_ros.model_swap import LoadedModel
+from kd3d_ros.model_view import ModelView
+from kd3d_ros.outputs import Outputs
 from kd3d_ros.statistics import Statistics
+from kd3d_ros.tf_stage import TfStage
+
+_LOG_PERIOD = 5.0
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A cloud on its way to the worker.
+
+    Attributes:
+        pipeline: Works on it.
+        message: As received.
+        received: When, by `time.monotonic` [s].
+        epoch: How often time had gone back by then; a latency across such a jump means nothing.
+    """
+
+    pipeline: "Pipeline"
+    message: PointCloud2
+    received: float
+    epoch: int
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What the detector made of one cloud, for other parts of the same process.
+
+    Attributes:
+        header: Of the cloud.
+        cloud: Decoded and cropped, before sweeps are merged; shared, so not to be written to.
+        boxes: As published, in the frame `frame_id`.
+        frame_id: The target frame, or that of the cloud.
+    """
+
+    header: Header
+    cloud: PointCloud
+    boxes: Boxes3D
+    frame_id: str
+
+
+@dataclass(frozen=True, eq=False)
+class _Current:
+    """What the next cloud is worked on with; replaced as a whole, between two clouds."""
+
+    loaded: LoadedModel
+    view: ModelView
+    health: HealthWatch
+    boxes: BoxWatch
 
 
 class Pipeline:
-    """A loaded detector and the publishers of its results.
+    """A loaded model and the publishers of its results.
 
-    Publishes `~/output/detections`, `~/output/markers`, `~/debug/{stage}_ms` for each of `STAGES`
-    and, once and latched, `~/label_info`.
+    `process` runs in the worker's thread, everything else in the executor's.
+
+    Attributes:
+        tf: The part that needs /tf, or None; set while the node is active.
+        observers: Called with each result, in the worker's thread, after it was published.
     """
 
-    def __init__(self, node: LifecycleNode, detector: Detector, stats: Statistics) -> None:
+    def __init__(
+        self,
+        node: LifecycleNode,
+        loaded: LoadedModel,
+        settings: DetectorSettings,
+        stats: Statistics,
+    ) -> None:
         """Make the publishers; they speak once the node is active.
 
         Args:
             node: That owns them.
-            detector: Loaded and warm.
+            loaded: The model.
+            settings: Of the node; they fit the model.
             stats: Where counts and latencies go.
         """
-        self.detector = detector
+        self.outputs = Outputs(node)
+        self.tf: TfStage | None = None
+        self.observers: list[Callable[[Seen], None]] = []
+        self.epoch = 0
+        self._worked_epoch = 0
         self._stats = stats
         self._clock = node.get_clock()
-        self._detections = node.create_lifecycle_publisher(
-            Detection3DArray, "~/output/detections", 10
-        )
-        self._markers = node.create_lifecycle_publisher(MarkerArray, "~/output/markers", 10)
-        self._debug = {
-            stage: node.create_lifecycle_publisher(Float32, f"~/debug/{stage}_ms", 10)
-            for stage in STAGES
-        }
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self._label_info = node.create_publisher(LabelInfo, "~/label_info", latched)
-        self._threshold = 0.0
-        self._active = detector
-        self._publish_label_info()
-        stats.note(model=detector.source, backend=detector.backend.name)
+        self._log = node.get_logger()
+        self._changing = threading.Lock()
+        self._layout = ""
+        self._quiet_since: float | None = None
+        self.use(loaded, settings)
+
+    @property
+    def loaded(self) -> LoadedModel:
+        """The model in use."""
+        return self._current.loaded
+
+    @property
+    def view(self) -> ModelView:
+        """Its thresholds, names and regions."""
+        return self._current.view
+
+    @property
+    def health(self) -> HealthWatch:
+        """What its clouds look like."""
+        return self._current.health
+
+    @property
+    def boxes(self) -> BoxWatch:
+        """What its boxes look like."""
+        return self._current.boxes
+
+    @property
+    def quiet_for(self) -> float:
+        """How long nothing has been detected [s]."""
+        since = self._quiet_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def use(self, loaded: LoadedModel, settings: DetectorSettings) -> None:
+        """Take another model, or other settings, from the next cloud on.
+
+        Raises:
+            Kd3dError: They do not fit each other; everything stays as it was.
+        """
+        view = ModelView.make(loaded.detector, settings)
+        # With an executor of several threads, parameters and ~/load_model may come at once.
+        with self._changing:
+            current = getattr(self, "_current", None)
+            if current is not None and current.loaded is loaded:
+                self._current = _Current(loaded, view, current.health, current.boxes)
+            else:
+                manifest = loaded.detector.manifest
+                self._current = _Current(loaded, view, HealthWatch(manifest), BoxWatch())
+            self.outputs.labels(view.classes, view.least_score)
+
+    def objection(self, settings: DetectorSettings) -> str:
+        """Why settings do not fit the model, or empty."""
+        try:
+            ModelView.make(self.loaded.detector, settings)
+        except Kd3dError as error:
+            return str(error)
+        return ""
 
     @property
     def wanted(self) -> bool:
-        """Whether anybody subscribes to a result."""
-        publishers = (self._detections, self._markers, *self._debug.values())
-        return any(publisher.get_subscription_count() for publisher in publishers)
+        """Whether anybody in or outside this process waits for results."""
+        return bool(self.observers) or self.outputs.wanted
 
-    def process(self, message: PointCloud2, settings: DetectorSettings) -> None:
+    def job(self, message: PointCloud2) -> Job:
+        """A cloud that has just come, for `process`; its age is noted."""
+        age = self._age_ms(message.header)
+        if age is not None:
+            self._stats.latency("arrival", age)
+        return Job(self, message, time.monotonic(), self.epoch)
+
+    def stop_tf(self) -> None:
+        """Unsubscribe from /tf; the worker must not run."""
+        if self.tf is not None:
+            self.tf.destroy()
+            self.tf = None
+
+    def process(self, job: Job) -> None:
         """Detect in one cloud and publish.
 
         Raises:
             Kd3dError: The cloud is malformed or in a frame that the settings refuse.
         """
-        header = message.header
-        if settings.frame_id and header.frame_id != settings.frame_id:
-            raise Kd3dError(
-                f"a cloud is in the frame '{header.frame_id}', but the parameter frame_id is "
-                f"'{settings.frame_id}': remap ~/input/points or change the parameter"
-            )
-        self._follow_threshold(settings.score_threshold)
-        cloud = decode_pointcloud2(message, settings.intensity_scale or None)
-        detection = self._active(cloud)
-        self._detections.publish(conversions.to_detections(detection.boxes, header))
-        latency = 1e-6 * (self._clock.now().nanoseconds - conversions.nanoseconds(header.stamp))
-        if settings.publish_markers and self._markers.get_subscription_count():
-            self._markers.publish(
-                conversions.to_markers(detection.boxes, header, settings.marker_lifetime)
-            )
-        self._account(detection, latency)
-        self._stats.note(
-            frame_id=header.frame_id,
-            points=len(cloud),
-            dropped_points=cloud.dropped,
-            has_intensity=cloud.has_intensity,
-        )
-
-    def destroy(self, node: LifecycleNode) -> None:
-        """Take the publishers back."""
-        for publisher in (self._detections, self._markers, *self._debug.values()):
-            node.destroy_lifecycle_publisher(publisher)
-        node.destroy_publisher(self._label_info)
-
-    def _follow_threshold(self, threshold: float) -> None:
-        """Take over a changed parameter; 0 means the model's own thresholds."""
-        if threshold == self._threshold:
-            return
-        self._threshold = threshold
-        self._active = (
-            self.detector.with_decode(score_threshold=threshold) if threshold else self.detector
-        )
-        self._publish_label_info()
-
-    def _publish_label_info(self) -> None:
-        """Classes and threshold, for whoever subscribes later as well."""
-        classes = self.detector.manifest.classes
-        thresholds = per_class(
-            self._active.decode_config.score_threshold, classes, "score_threshold"
-        )
-        header = Header(stamp=self._clock.now().to_msg())
-        self._label_info.publish(
-            conversions.to_label_info(classes, float(thresholds.min()), header)
-        )
-
-    def _account(self, detection: Detection, latency_ms: float) -> None:
-        """Count, time and publish the times."""
-        stages: dict[str, Any] = {
-            "preprocess": detection.preprocess_ms,
+        start = time.perf_counter()
+        current, header = self._current, job.message.header
+        settings = current.view.settings
+        self._stats.latency("waiting", 1e3 * (time.monotonic() - job.received))
+        sweep, cropped = self._read(job.message, current.view)
+        cloud = self._merge(cropped, job, settings)
+        prepared = time.perf_counter()
+        detection, boxes = current.view.detect(cloud)
+        boxes, frame_id = self._to_target(boxes, header, settings)
+        answer = Header(stamp=header.stamp, frame_id=frame_id)
+        self.outputs.detections(boxes, answer)
+        latency = self._age_ms(header)
+        if settings.publish_markers:
+            self.outputs.markers(boxes, answer, settings.marker_lifetime)
+        times = {
+            "preprocess": 1e3 * (prepared - start) + detection.preprocess_ms,
             "inference": detection.inference_ms,
-            "postprocess": detection.postprocess_ms,
-            "pipeline_latency": latency_ms,
+            "postprocess": 1e3 * (time.perf_counter() - prepared)
+            - detection.preprocess_ms
+            - detection.inference_ms,
         }
-        for stage, milliseconds in stages.items():
+        if latency is not None and job.epoch == self.epoch:
+            times["pipeline_latency"] = latency
+        self._watch(current, sweep, cloud, detection, boxes)
+        for observer in tuple(self.observers):
+            observer(Seen(header, cropped, boxes, frame_id))
+        for stage, milliseconds in times.items():
             self._stats.latency(stage, milliseconds)
-            if self._debug[stage].get_subscription_count():
-                self._debug[stage].publish(Float32(data=float(milliseconds)))
+        self.outputs.times(times)
         self._stats.count("processed")
+
+    def destroy(self) -> None:
+        """Take the publishers back."""
+        self.outputs.destroy()
+
+    def _age_ms(self, header: Header) -> float | None:
+        """How old a cloud is by the node's clock [ms]; None while that clock stands at 0."""
+        now = self._clock.now().nanoseconds
+        return None if now == 0 else 1e-6 * (now - conversions.nanoseconds(header.stamp))
+
+    def _read(self, message: PointCloud2, view: ModelView) -> tuple[PointCloud, PointCloud]:
+        """A message as its cloud, and as the cloud without what the settings leave out.
+
+        Raises:
+            Kd3dError: It is malformed or in a frame that the settings refuse.
+        """
+        wanted, frame_id = view.settings.frame_id, message.header.frame_id
+        if wanted and frame_id != wanted:
+            raise Kd3dError(
+                f"a cloud is in the frame '{frame_id}', but the parameter frame_id is "
+                f"'{wanted}': remap ~/input/points or change the parameter"
+            )
+        sweep = decode_pointcloud2(message, view.settings.intensity_scale or None)
+        layout = describe_layout(message)
+        if layout != self._layout:
+            if self._layout:
+                self._stats.count("layout_changes")
+                self._log.warning(
+                    f"the clouds' layout is now {layout}; it was {self._layout}",
+                    throttle_duration_sec=_LOG_PERIOD,
+                )
+            self._layout = layout
+        self._stats.note(frame_id=frame_id, layout=layout)
+        return sweep, view.crop(sweep)
+
+    def _merge(self, cloud: PointCloud, job: Job, settings: DetectorSettings) -> PointCloud:
+        """The cloud with the sweeps before it, where the settings want them."""
+        went_back, self._worked_epoch = job.epoch != self._worked_epoch, job.epoch
+        if self.tf is None:
+            return cloud
+        if went_back:
+            self.tf.forget()
+        header = job.message.header
+        stamp_ns = conversions.nanoseconds(header.stamp)
+        return self.tf.merge(cloud, stamp_ns, header.frame_id, settings.tf_timeout)
+
+    def _to_target(
+        self, boxes: Boxes3D, header: Header, settings: DetectorSettings
+    ) -> tuple[Boxes3D, str]:
+        """The boxes and the frame they are in, which is the target frame where one is known."""
+        if self.tf is None:
+            return boxes, header.frame_id
+        stamp_ns = conversions.nanoseconds(header.stamp)
+        moved = self.tf.to_target(boxes, stamp_ns, header.frame_id, settings.tf_timeout)
+        if self.tf.reasons:
+            self._stats.count("without_tf")
+            self._log.warning("; ".join(self.tf.reasons), throttle_duration_sec=_LOG_PERIOD)
+        return moved
+
+    def _watch(
+        self,
+        current: _Current,
+        sweep: PointCloud,
+        cloud: PointCloud,
+        detection: Detection,
+        boxes: Boxes3D,
+    ) -> None:
+        """Remember what diagnostics judge by."""
         self._stats.note(
-            points_in_range=detection.points_in_range,
+            detections=len(boxes),
+            found=len(detection.boxes),
+            sweeps=1 if self.tf is None else self.tf.sweeps,
             dropped_cells=detection.dropped_cells,
-            detections=len(detection.boxes),
         )
+        self._quiet_since = None if len(boxes) else self._quiet_since or time.monotonic()
+        current.health.offer(
+            sweep,
+            # Known already where the network saw just this sweep; else it is counted anew.
+            points_in_range=detection.points_in_range if cloud is sweep else None,
+            dropped_cells=detection.dropped_cells,
+        )
+        manifest = current.loaded.detector.manifest
+        current.boxes.add(boxes, has_velocity=manifest.sweeps > 1)

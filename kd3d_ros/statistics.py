@@ -11,6 +11,9 @@ import numpy as np
 
 #: The stages of a detection that are timed, in order; the last is from the header's stamp on.
 STAGES = ("preprocess", "inference", "postprocess", "pipeline_latency")
+#: What the time before the detector's own work is spent on: from the header's stamp to the
+#: arrival at the node, and from there to the start of the work.
+WAITS = ("arrival", "waiting")
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,11 @@ class Statistics:
         with self._lock:
             window = self._latency.setdefault(stage, deque(maxlen=self._window))
             window.append(milliseconds)
+
+    def forget_latencies(self) -> None:
+        """Start the percentiles anew; after a jump of the clock the old ones mean nothing."""
+        with self._lock:
+            self._latency.clear()
 
     def note(self, **values: object) -> None:
         """Remember facts about the latest frame."""

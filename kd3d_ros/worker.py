@@ -38,6 +38,7 @@ class LatestWorker(Generic[ItemT]):
         process: Callable[[ItemT], None],
         on_error: Callable[[ItemT, Exception], None],
         name: str = "worker",
+        on_drop: Callable[[ItemT], None] = lambda item: None,
     ) -> None:
         """Prepare, but do not start.
 
@@ -45,13 +46,16 @@ class LatestWorker(Generic[ItemT]):
             process: Called in the thread with each item that is not dropped.
             on_error: Called in the thread when `process` raised; the thread goes on after it.
             name: Of the thread.
+            on_drop: Called with each item that is dropped, in the thread that drops it.
         """
         self._process = process
         self._on_error = on_error
+        self._on_drop = on_drop
         self._name = name
         self._condition = threading.Condition()
         self._waiting: ItemT | None = None
         self._running = False
+        self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._submitted = self._processed = self._dropped = self._failed = 0
 
@@ -61,8 +65,11 @@ class LatestWorker(Generic[ItemT]):
             if self._running:
                 return
             self._running = True
-        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-        self._thread.start()
+            stop = self._stop = threading.Event()
+            self._thread = threading.Thread(
+                target=self._run, args=(stop,), name=self._name, daemon=True
+            )
+            self._thread.start()
 
     def stop(self, timeout: float = 10.0) -> bool:
         """Drop what waits, let the current item finish and end the thread.
@@ -75,8 +82,12 @@ class LatestWorker(Generic[ItemT]):
         """
         with self._condition:
             self._running = False
-            self._drop_waiting()
+            # Of this thread alone: one that is still busy at the timeout must not come back to
+            # life beside the next one.
+            self._stop.set()
+            dropped = self._take_waiting()
             self._condition.notify_all()
+        self._drop(dropped)
         thread, self._thread = self._thread, None
         if thread is None or thread is threading.current_thread():
             return True
@@ -92,14 +103,12 @@ class LatestWorker(Generic[ItemT]):
         """
         with self._condition:
             self._submitted += 1
-            kept = self._running and self._waiting is None
-            self._drop_waiting()
+            dropped = self._take_waiting() if self._running else item
             if self._running:
                 self._waiting = item
                 self._condition.notify()
-            else:
-                self._dropped += 1
-            return kept
+        self._drop(dropped)
+        return dropped is None
 
     @property
     def counts(self) -> WorkerCounts:
@@ -107,21 +116,27 @@ class LatestWorker(Generic[ItemT]):
         with self._condition:
             return WorkerCounts(self._submitted, self._processed, self._dropped, self._failed)
 
-    def _drop_waiting(self) -> None:
-        """Count and forget the waiting item; the caller holds the lock."""
-        if self._waiting is not None:
-            self._dropped += 1
-            self._waiting = None
+    def _take_waiting(self) -> ItemT | None:
+        """The waiting item, which waits no more; the caller holds the lock."""
+        item, self._waiting = self._waiting, None
+        return item
 
-    def _run(self) -> None:
+    def _drop(self, item: ItemT | None) -> None:
+        """Count and tell of a dropped item; the caller does not hold the lock."""
+        if item is not None:
+            with self._condition:
+                self._dropped += 1
+            self._on_drop(item)
+
+    def _run(self, stop: threading.Event) -> None:
         """The thread: take, work, count."""
         while True:
             with self._condition:
-                while self._running and self._waiting is None:
+                while not stop.is_set() and self._waiting is None:
                     self._condition.wait()
-                if not self._running:
+                if stop.is_set():
                     return
-                item, self._waiting = self._waiting, None
+                item = self._take_waiting()
             assert item is not None
             try:
                 self._process(item)
@@ -132,3 +147,4 @@ class LatestWorker(Generic[ItemT]):
             else:
                 with self._condition:
                     self._processed += 1
+            del item  # a cloud must not live until the next one comes

@@ -7,90 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from detector_bench import NAME
+from detector_bench import STAMP_SECONDS
+from detector_bench import Bench
+from detector_bench import cluster
+from detector_bench import message
 
 from kd3d_core.errors import Kd3dError
-from kd3d_core.pointcloud import PointCloud
-
-NAME = "/kd3d_detector"
-STAMP_SECONDS = 1_700_000_000
-
-
-def cluster(x: float, y: float, count: int = 60) -> PointCloud:
-    """A cloud with one object in the 0.5 m cell around (x, y), and thin ground."""
-    generator = np.random.default_rng(0)
-    spot = generator.uniform((x - 0.2, y - 0.2, -1.5), (x + 0.2, y + 0.2, 0.0), (count, 3))
-    ground = generator.uniform((-15, -15, -1.7), (15, 15, -1.6), (300, 3))
-    return PointCloud.from_arrays(np.concatenate([spot, ground]), np.full(count + 300, 0.5))
-
-
-def message(cloud: PointCloud, frame_id: str = "front_lidar", offset: int = 0) -> Any:
-    """The cloud as a message with a stamp of its own."""
-    from builtin_interfaces.msg import Time
-    from std_msgs.msg import Header
-
-    from kd3d_ros.conversions import to_point_cloud2
-
-    stamp = Time(sec=STAMP_SECONDS + offset, nanosec=123_456_789)
-    return to_point_cloud2(cloud, Header(frame_id=frame_id, stamp=stamp))
-
-
-class Bench:
-    """A detector node with everything around it that a robot has."""
-
-    def __init__(self, graph: Any, known: Any, **values: Any) -> None:
-        from diagnostic_msgs.msg import DiagnosticArray
-        from rclpy.parameter import Parameter
-        from sensor_msgs.msg import PointCloud2
-        from std_msgs.msg import Float32
-        from vision_msgs.msg import Detection3DArray
-        from visualization_msgs.msg import MarkerArray
-
-        from kd3d_ros.detector_node import DetectorNode
-
-        self.graph, self.known = graph, known
-        values = {"model": str(known.path), "threads": 1, **values}
-        overrides = [Parameter(name, value=value) for name, value in values.items()]
-        self.node = graph.add(DetectorNode(context=graph.context, parameter_overrides=overrides))
-        self.peer = graph.node("peer")
-        self.clouds = self.peer.create_publisher(PointCloud2, f"{NAME}/input/points", 5)
-        self.received: dict[str, list[Any]] = {"detections": [], "markers": [], "latency": []}
-        self.diagnostics: list[Any] = []
-        self.listen("markers", MarkerArray, "output/markers")
-        self.listen("detections", Detection3DArray, "output/detections")
-        self.listen("latency", Float32, "debug/inference_ms")
-        self.peer.create_subscription(DiagnosticArray, "/diagnostics", self.diagnostics.append, 10)
-
-    def listen(self, key: str, kind: type, topic: str) -> None:
-        self.peer.create_subscription(kind, f"{NAME}/{topic}", self.received[key].append, 10)
-
-    def connected(self) -> bool:
-        """Whether clouds and detections would arrive."""
-        found = self.peer.count_publishers(f"{NAME}/output/detections")
-        return found > 0 and self.clouds.get_subscription_count() > 0 and self.node_is_heard()
-
-    def node_is_heard(self) -> bool:
-        pipeline = self.node._pipeline
-        return pipeline is not None and pipeline._detections.get_subscription_count() > 0
-
-    def start(self) -> "Bench":
-        self.node.start()
-        self.graph.until(self.connected)
-        return self
-
-    def status(self, part: str) -> Any:
-        """The latest diagnostics of a part, asked for right now."""
-        self.diagnostics.clear()
-        self.node.publish_diagnostics()
-        self.graph.until(lambda: self.diagnostics)
-        statuses = {status.name: status for status in self.diagnostics[-1].status}
-        return statuses[f"{NAME[1:]}: {part}"]
-
-    def detect(self, cloud_message: Any) -> Any:
-        """Publish one cloud and wait for its detections."""
-        before = len(self.received["detections"])
-        self.clouds.publish(cloud_message)
-        self.graph.until(lambda: len(self.received["detections"]) > before)
-        return self.received["detections"][-1]
 
 
 @pytest.fixture
@@ -157,7 +80,7 @@ def test_score_threshold_changes_while_active_and_the_model_does_not(bench: Benc
     score = detection.results[0].hypothesis.score
     assert 0.1 < score < 0.999
     results = bench.node.set_parameters(
-        [Parameter("score_threshold", value=min(score + 0.05, 1.0)), Parameter("model", value="x")]
+        [Parameter("score_threshold", value=min(score + 0.05, 1.0)), Parameter("threads", value=2)]
     )
     assert [result.successful for result in results] == [True, False]
     assert "clean up" in results[1].reason

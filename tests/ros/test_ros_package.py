@@ -13,20 +13,6 @@ LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.py"))
 SETUP = (ROOT / "setup.py").read_text()
 
 
-def table(path: Path, name: str) -> dict[str, tuple[Any, str]]:
-    """A literal dict of a launch file, without importing launch; values may be expressions."""
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == name:
-            assert isinstance(node.value, ast.Dict)
-            keys = [key.value for key in node.value.keys if isinstance(key, ast.Constant)]
-            values = [value for value in node.value.values if isinstance(value, ast.Tuple)]
-            return {
-                key: (ast.unparse(value.elts[0]), ast.literal_eval(value.elts[1]))
-                for key, value in zip(keys, values, strict=True)
-            }
-    return {}
-
-
 def test_manifest_is_a_valid_ament_python_package() -> None:
     catkin = pytest.importorskip("catkin_pkg.package")
     warnings: list[str] = []
@@ -58,78 +44,106 @@ def test_manifest_names_every_ros_package_that_is_imported() -> None:
     assert used <= named
 
 
-@pytest.mark.parametrize("path", LAUNCH_FILES, ids=lambda path: path.name)
-def test_launch_arguments_are_described_and_used(path: Path) -> None:
-    text = path.read_text()
-    arguments = table(path, "ARGUMENTS") | table(path, "PARAMETERS")
-    assert arguments
-    for name, (_, description) in arguments.items():
-        assert description.endswith("."), name
-        used = f'LaunchConfiguration("{name}")' in text or name in table(path, "PARAMETERS")
-        assert used, name
-    assert "large_clouds.xml" in text
+#: Node -> its executable; the parameter files are called after it.
+EXECUTABLES = {
+    "kd3d_detector": "detector_node",
+    "kd3d_shadow": "shadow_node",
+    "simulated_lidar": "simulated_lidar_node",
+    "cloud_player": "cloud_player_node",
+}
+NODES = sorted(EXECUTABLES)
 
 
-@pytest.mark.parametrize("path", LAUNCH_FILES, ids=lambda path: path.name)
-def test_launched_executables_are_entry_points(path: Path) -> None:
-    names = re.findall(r'package="kd3d_ros",\s*executable="(\w+)"', path.read_text())
-    assert names
-    for name in names:
-        target = re.search(rf'"{name} = ([\w.]+):(\w+)"', SETUP)
-        assert target, f"setup.py has no console script {name}"
-        module = ROOT / (target[1].replace(".", "/") + ".py")
-        functions = [n.name for n in ast.parse(module.read_text()).body if hasattr(n, "name")]
-        assert target[2] in functions
-
-
-def settings_classes() -> dict[str, Any]:
+def settings_of(node: str) -> Any:
+    """The settings class of a node."""
     pytest.importorskip("rclpy", reason="rclpy is not installed (pip install '.[ros]')")
     pytest.importorskip("vision_msgs", reason="run python scripts/build_ros_messages.py first")
     from kd3d_ros.cloud_player_node import CloudPlayerSettings
     from kd3d_ros.detector_settings import DetectorSettings
+    from kd3d_ros.shadow_settings import ShadowSettings
     from kd3d_ros.simulated_lidar_node import SimulatedLidarSettings
 
     return {
-        "detector": DetectorSettings,
+        "kd3d_detector": DetectorSettings,
+        "kd3d_shadow": ShadowSettings,
         "simulated_lidar": SimulatedLidarSettings,
         "cloud_player": CloudPlayerSettings,
-    }
+    }[node]
 
 
-@pytest.mark.parametrize("name", ["detector", "simulated_lidar", "cloud_player"])
-def test_parameter_files_name_exactly_the_declared_parameters(name: str) -> None:
+@pytest.mark.parametrize("node", NODES)
+def test_parameter_files_name_exactly_the_declared_parameters(node: str) -> None:
+    declared = settings_of(node)
     from kd3d_ros.parameters import fits
     from kd3d_ros.parameters import specs
 
-    table = specs(settings_classes()[name])
-    content = yaml.safe_load((ROOT / "config" / "ros" / f"{name}.yaml").read_text())
-    ((node, inner),) = content.items()
-    assert node.startswith("/**/")
+    path = ROOT / "config" / "ros" / f"{EXECUTABLES[node].removesuffix('_node')}.yaml"
+    ((key, inner),) = yaml.safe_load(path.read_text()).items()
+    assert key == f"/**/{node}"
     values = inner["ros__parameters"]
-    assert values.keys() == table.keys()
-    for key, value in values.items():
-        default, spec = table[key]
-        assert type(value) is type(default), key
-        assert fits(value, spec), key
-        assert spec.description
+    assert values.keys() == specs(declared).keys()
+    for name, value in values.items():
+        default, spec = specs(declared)[name]
+        assert type(value) is type(default), name
+        if isinstance(value, list):
+            assert {type(item) for item in value} == {type(default[0])}, name
+        assert fits(value, spec), name
+        assert spec.description.rstrip(")").endswith("."), name
 
 
-def test_launch_parameters_are_parameters_of_the_node() -> None:
+def test_executables_are_functions_that_exist() -> None:
+    scripts = re.findall(r'"(\w+) = ([\w.]+):(\w+)"', SETUP)
+    assert {*EXECUTABLES.values(), "compose_node", "kd3d_core"} == {name for name, *_ in scripts}
+    for _, module, function in scripts:
+        source = (ROOT / (module.replace(".", "/") + ".py")).read_text()
+        assert function in [n.name for n in ast.parse(source).body if hasattr(n, "name")]
+
+
+def test_every_folder_of_settings_is_installed() -> None:
+    folders = {path.name for path in (ROOT / "config").iterdir()}
+    assert folders <= set(re.findall(r'"(\w+)"', SETUP))
+
+
+def section(node: str) -> str:
+    """What docs/ros.md says about a node."""
+    text = (ROOT / "docs" / "ros.md").read_text()
+    return text.split(f"\n## {EXECUTABLES[node]}\n")[1].split("\n## ")[0]
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_docs_describe_every_parameter_with_its_default(node: str) -> None:
+    declared = settings_of(node)
     from kd3d_ros.parameters import specs
 
-    declared = specs(settings_classes()["detector"])
-    for name, (kind, _) in table(ROOT / "launch" / "detect.launch.py", "PARAMETERS").items():
-        if name != "use_sim_time":
-            assert type(declared[name][0]).__name__ == kind
+    rows = re.findall(r"^\| `(\w+)`( ●)? \| `(.*?)` \|", section(node), re.MULTILINE)
+    described = {name: (yaml.safe_load(default), bool(live)) for name, live, default in rows}
+    expected = {name: (default, spec.dynamic) for name, (default, spec) in specs(declared).items()}
+    assert described == expected
 
 
-@pytest.mark.parametrize("path", LAUNCH_FILES, ids=lambda path: path.name)
-def test_launch_files_load(path: Path) -> None:
-    pytest.importorskip("launch_ros", reason="launch has no wheels; it is tested with ROS sourced")
-    from launch.launch_description_sources import get_launch_description_from_python_launch_file
+def test_docs_have_a_remedy_for_each_of_the_eleven_complaints() -> None:
+    text = (ROOT / "docs" / "ros.md").read_text().split("\n## Troubleshooting\n")[1]
+    entries = re.split(r"\n### \d+\. ", text.split("\n### What the shadow says")[0])[1:]
+    assert len(entries) == 11
+    for entry in entries:
+        assert "**Remedy**" in entry
+        assert "**Cause**" in entry
+    # What is quoted from the diagnostics is what the code says.
+    said = fragments()
+    quotes = re.findall(r'"(.*?)"', re.sub(r"\s+", " ", " ".join(entries)))
+    quotes = [quote for quote in quotes if len(quote) > 11]
+    assert len(quotes) > 20
+    for quote in quotes:
+        fixed = max(re.split(r"\d+(?:\.\d+)?|…", quote), key=len).strip(" .;:")
+        assert any(fixed in text or text in quote for text in said), quote
 
-    description = get_launch_description_from_python_launch_file(str(path))
-    assert all(argument.description for argument in description.get_launch_arguments())
+
+def fragments() -> set[str]:
+    """The texts in the code of the nodes, without what is filled in; 12 characters and more."""
+    paths = [*(ROOT / "kd3d_ros").glob("*.py"), *(ROOT / "kd3d_core" / "datasets").glob("*.py")]
+    nodes = (node for path in paths for node in ast.walk(ast.parse(path.read_text())))
+    values = (node.value for node in nodes if isinstance(node, ast.Constant))
+    return {text for value in values if isinstance(value, str) and len(text := value.strip()) > 11}
 
 
 def test_fastdds_profile_leaves_room_for_whole_clouds() -> None:

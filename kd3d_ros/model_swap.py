@@ -1,0 +1,120 @@
+"""Loading a model: at configuration, and beside the running one."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from kd3d_core.errors import Kd3dError
+from kd3d_core.runtime.backends.base import make_backend
+from kd3d_core.runtime.bundle import read_bundle
+from kd3d_core.runtime.default import default_bundle_path
+from kd3d_core.runtime.detector import Detector
+from kd3d_ros import engine_cache
+from kd3d_ros.detector_settings import DetectorSettings
+from kd3d_ros.model_view import ModelView
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A detector that has run once.
+
+    Attributes:
+        detector: Loaded and warm.
+        engine: How its compiled network came about, in words.
+        notes: What the user should know, such as a cache that cannot be used.
+    """
+
+    detector: Detector
+    engine: str
+    notes: tuple[str, ...] = ()
+
+
+def load_model(settings: DetectorSettings) -> LoadedModel:
+    """Read, compile and warm up what the settings name.
+
+    Raises:
+        Kd3dError: The bundle cannot be read or run, or the settings do not fit its classes.
+    """
+    path = Path(settings.model).expanduser() if settings.model else default_bundle_path()
+    bundle = read_bundle(path)
+    slot = engine_cache.open_slot(
+        settings.engine_cache,
+        settings.backend,
+        bundle.manifest.onnx_sha256,
+        renew=settings.force_engine_update,
+    )
+    start = time.monotonic()
+    backend = make_backend(
+        settings.backend,
+        bundle.onnx,
+        threads=settings.threads or None,
+        precision=settings.precision,
+        cache_dir=None if slot.folder is None else str(slot.folder),
+    )
+    detector = Detector(bundle, backend, str(path))
+    ModelView.make(detector, settings)  # refuses settings that do not fit
+    detector.warm_up()
+    took = time.monotonic() - start
+    engine = f"{'from the cache' if slot.filled else 'compiled'}, warm after {took:.1f} s"
+    return LoadedModel(detector, engine, tuple(filter(None, (slot.note, engine_cache.seal(slot)))))
+
+
+class ModelLoader:
+    """Loads one model at a time in a thread, while the present one goes on."""
+
+    def __init__(self) -> None:
+        """Nothing is loading."""
+        self._thread: threading.Thread | None = None
+        self._abandoned = threading.Event()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a model is being loaded."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(
+        self, settings: DetectorSettings, done: Callable[[LoadedModel | Exception], None]
+    ) -> None:
+        """Start loading; must not be called while busy.
+
+        Args:
+            settings: Name the model and how to run it.
+            done: Called in the thread with the model, or with what went wrong.
+        """
+
+        def work() -> None:
+            try:
+                result: LoadedModel | Exception = load_model(settings)
+            # Whatever a broken model makes a library raise, the running one must not end by it.
+            except Exception as error:
+                result = error
+            if not abandoned.is_set():
+                done(result)
+
+        abandoned = self._abandoned = threading.Event()
+        self._thread = threading.Thread(target=work, name="model_loader", daemon=True)
+        self._thread.start()
+
+    def join(self, timeout: float = 60.0, *, abandon: bool = False) -> bool:
+        """Wait for a load to end, since no library lets itself be interrupted.
+
+        Args:
+            timeout: How long [s].
+            abandon: Do not call `done` any more.
+
+        Returns:
+            False when it is still under way.
+        """
+        if abandon:
+            self._abandoned.set()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join(timeout)
+        return thread is None or not thread.is_alive()
+
+
+def reason(error: Exception) -> str:
+    """What went wrong, for the user."""
+    return str(error) if isinstance(error, Kd3dError) else f"{type(error).__name__}: {error}"
