@@ -126,25 +126,29 @@ def next_steps(data: ReportData) -> Html:
     """How to make the student better, in commands."""
     mined = " ".join(f"--bag {shlex.quote(bag)}" for bag in data.mined) or "--bag MINED"
     teacher = shlex.quote(data.teacher.get("source", "TEACHER"))
+    kept = "The clouds on which the models disagreed most were kept."
+    if not data.mined:
+        kept = "Keep the clouds on which the models disagree most (shadow --mine)."
     bag = shlex.quote(data.sources[0]) if data.sources else "BAG"
     steps = (
-        f"kd3d_core distill --config CONFIG --teacher TEACHER.ckpt {mined} --out runs/next",
-        "kd3d_core export runs/next/best.ckpt next.kd3d",
-        f"kd3d_core shadow next.kd3d {teacher} {bag}",
+        f"kd3d_core distill --student STUDENT.ckpt --teacher TEACHER.ckpt {mined} --out runs/next",
+        "kd3d_core export runs/next/model.ckpt next.kd3d",
+        f"kd3d_core shadow next.kd3d {teacher} {bag} --out runs/next/shadow",
     )
     return tag(
         "section",
         tag("h2", "How to go on"),
         tag(
             "p",
-            "The clouds on which the models disagreed most were kept. Train the student on them "
-            "with the teacher's boxes, without a label, then compare again, best on another bag:",
+            f"{kept} Train the student on them with the teacher's boxes, without a label, then "
+            "compare again, best on another bag:",
         ),
         tag("pre", tag("code", "\n".join(steps))),
         tag(
             "p",
-            "The teacher is a reference, not the truth: look at the pictures before you trust "
-            "either model where they disagree.",
+            "The checkpoints are those that the two bundles were exported from. The teacher is a "
+            "reference, not the truth: look at the pictures before you trust either model where "
+            "they disagree.",
             class_="quiet",
         ),
     )
