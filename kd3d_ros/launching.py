@@ -131,6 +131,9 @@ def nodes(given: Given, *parts: Part, compose: bool = False) -> list[Node]:
         "package": environment.PACKAGE,
         "namespace": given["namespace"],
         "output": "screen",
+        # After Ctrl-C a node finishes its cloud and the shadow writes its bag: on a busy machine
+        # that takes longer than the 5 s of launch.
+        "sigterm_timeout": "20",
     }
     if compose:
         return [

@@ -3,82 +3,51 @@
 ros2 launch kd3d_ros demo.launch.py
 """
 
-from pathlib import Path
+from typing import Any
 
-from launch.actions import DeclareLaunchArgument
-from launch.actions import SetEnvironmentVariable
-from launch.conditions import IfCondition
-from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
-
+from kd3d_ros import launch_arguments
+from kd3d_ros import launching
+from kd3d_ros.launch_arguments import Argument
+from kd3d_ros.launching import Given
+from kd3d_ros.launching import Part
 from launch import LaunchDescription
 
-SHARE = Path(__file__).resolve().parents[1]
-CONFIG = SHARE / "config"
-
-#: Argument -> (default, description).
+LIDAR = {
+    "sensor": Argument("", "LiDAR model to simulate: hdl64e, vlp16 and others."),
+    "seed": Argument("", "Of the street.", 0),
+    "duration": Argument("", "Length of the drive, which is repeated [s].", 0.0),
+}
 ARGUMENTS = {
-    "model": ("", "Path of a bundle (*.kd3d); empty takes the one that comes with the package."),
-    "backend": ("auto", "What runs the network: auto, openvino or onnxruntime."),
-    "sensor": ("hdl64e", "LiDAR model to simulate."),
-    "seed": ("7", "Of the street."),
-    "rviz": ("true", "Open RViz with clouds, boxes and ground truth."),
+    **LIDAR,
+    **launching.DETECTOR,
+    **launch_arguments.USE_SIM_TIME,
+    **launch_arguments.NAMESPACE,
+    **launch_arguments.PARAMS_FILE,
+    **launch_arguments.COMPOSE,
+    **launch_arguments.rviz(True, "map"),
 }
 
 
 def generate_launch_description() -> LaunchDescription:
     """All nodes of the demo."""
-    arguments = [
-        DeclareLaunchArgument(name, default_value=default, description=description)
-        for name, (default, description) in ARGUMENTS.items()
+    return launching.description(ARGUMENTS, actions)
+
+
+def actions(given: Given) -> list[Any]:
+    """What is started."""
+    lidar = Part(
+        "simulated_lidar_node",
+        "simulated_lidar",
+        launching.config("ros", "simulated_lidar.yaml"),
+        given.parameters(LIDAR),
+        {
+            "~/points": "/points",
+            "~/truth/detections": "/truth/detections",
+            "~/truth/markers": "/truth/markers",
+        },
+    )
+    detector = launching.detector(given, "/points")
+    return [
+        *launching.nodes(given, detector, lidar, compose=given.on("compose")),
+        launching.rviz(given, "demo.rviz", {}),
     ]
-    profile = str(CONFIG / "fastdds" / "large_clouds.xml")
-    lidar = Node(
-        package="kd3d_ros",
-        executable="simulated_lidar_node",
-        name="simulated_lidar",
-        parameters=[
-            str(CONFIG / "ros" / "simulated_lidar.yaml"),
-            {
-                "sensor": ParameterValue(LaunchConfiguration("sensor"), value_type=str),
-                "seed": ParameterValue(LaunchConfiguration("seed"), value_type=int),
-            },
-        ],
-        remappings=[
-            ("~/points", "/points"),
-            ("~/truth/detections", "/truth/detections"),
-            ("~/truth/markers", "/truth/markers"),
-        ],
-        output="screen",
-    )
-    detector = Node(
-        package="kd3d_ros",
-        executable="detector_node",
-        name="kd3d_detector",
-        parameters=[
-            str(CONFIG / "ros" / "detector.yaml"),
-            {
-                "model": ParameterValue(LaunchConfiguration("model"), value_type=str),
-                "backend": ParameterValue(LaunchConfiguration("backend"), value_type=str),
-            },
-        ],
-        remappings=[("~/input/points", "/points")],
-        output="screen",
-    )
-    rviz = Node(
-        package="rviz2",
-        executable="rviz2",
-        arguments=["-d", str(CONFIG / "rviz" / "demo.rviz"), "-f", "map"],
-        condition=IfCondition(LaunchConfiguration("rviz")),
-    )
-    return LaunchDescription(
-        [
-            *arguments,
-            SetEnvironmentVariable("FASTRTPS_DEFAULT_PROFILES_FILE", profile),
-            SetEnvironmentVariable("FASTDDS_DEFAULT_PROFILES_FILE", profile),
-            lidar,
-            detector,
-            rviz,
-        ]
-    )
