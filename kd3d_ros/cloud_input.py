@@ -132,7 +132,7 @@ class CloudInput:
         self._stamps.reset()
         back = -1e-9 * jump.delta.nanoseconds
         self._time_went_back(
-            f"the clock went back by {back:.1f} s" if back > BACK else "the clock was changed"
+            f"the clock went back by {back:.1f} s" if back >= BACK else "the clock was changed"
         )
 
 

@@ -89,8 +89,13 @@ class DetectorSettings:
     fixed_frame: str = parameter(
         "odom", "Frame that stands still while the vehicle moves; sweeps are merged through it."
     )
+    model_frame: str = parameter(
+        "",
+        "Move clouds into this frame of /tf before anything else: level, x forward, z up, as high "
+        "as the training sensor. Empty detects in the frame of the cloud.",
+    )
     target_frame: str = parameter(
-        "", "Publish boxes in this frame of /tf; empty keeps the frame of the cloud."
+        "", "Publish boxes in this frame of /tf; empty keeps the frame they were detected in."
     )
     tf_timeout: float = parameter(
         0.0,
@@ -150,4 +155,4 @@ class DetectorSettings:
     @property
     def uses_tf(self) -> bool:
         """Whether transforms are needed at all."""
-        return self.sweeps > 1 or bool(self.target_frame)
+        return self.sweeps > 1 or bool(self.target_frame or self.model_frame)

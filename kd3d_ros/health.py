@@ -97,7 +97,7 @@ def _axes(facts: CloudFacts, manifest: Manifest) -> Iterator[Complaint]:
     yield Complaint(
         "axes",
         f"{what}. The model needs x forward, y left, z up: turn the clouds in the driver, or set "
-        "target_frame to a frame with these axes",
+        "model_frame to a frame with these axes",
         severe=True,
     )
 
@@ -117,7 +117,7 @@ def _height(facts: CloudFacts, manifest: Manifest) -> Iterator[Complaint]:
         "sensor height",
         f"your LiDAR looks {abs(difference):.1f} m {'higher' if difference > 0 else 'lower'} than "
         f"the training sensor ({height}, trained at {trained.low:.1f}-"
-        f"{trained.high:.1f} m): set target_frame to a frame "
+        f"{trained.high:.1f} m): set model_frame to a frame "
         f"{trained.mean:.1f} m above the ground, or train with your height",
     )
 
@@ -135,7 +135,7 @@ def _tilt(facts: CloudFacts, manifest: Manifest) -> Iterator[Complaint]:
             yield Complaint(
                 "tilt",
                 f"your LiDAR is tilted {abs(angle):.0f} degrees {high if angle > 0 else low}: set "
-                "target_frame to a level frame, such as base_link raised to the sensor's height",
+                "model_frame to a level frame, such as base_link raised to the sensor's height",
             )
 
 

@@ -76,7 +76,8 @@ class ModelService:
         response.success = not self.problem
         response.message = f"{named} runs"
         if self.problem:
-            response.message = f"the old model still runs; {named}: {self.problem}"
+            why = self.problem if named in self.problem else f"{named}: {self.problem}"
+            response.message = f"the old model still runs; {why}"
             self._node.get_logger().error(response.message)
         return response
 

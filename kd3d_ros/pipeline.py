@@ -51,9 +51,10 @@ class Seen:
 
     Attributes:
         header: Of the cloud.
-        cloud: Decoded and cropped, before sweeps are merged; shared, so not to be written to.
+        cloud: Decoded, in the frame the model looks in, and cropped, before sweeps are merged;
+            shared, so not to be written to.
         boxes: As published, in the frame `frame_id`.
-        frame_id: The target frame, or that of the cloud.
+        frame_id: The target frame, or the one the model looks in.
     """
 
     header: Header
@@ -189,11 +190,12 @@ class Pipeline:
         current, header = self._current, job.message.header
         settings = current.view.settings
         self._stats.latency("waiting", 1e3 * (time.monotonic() - job.received))
-        sweep, cropped = self._read(job.message, current.view)
-        cloud = self._merge(cropped, job, settings)
+        sweep, frame_id = self._place(self._read(job.message, settings), job, settings)
+        cropped = current.view.crop(sweep)
+        cloud = self._merge(cropped, header, frame_id, settings)
         prepared = time.perf_counter()
         detection, boxes = current.view.detect(cloud)
-        boxes, frame_id = self._to_target(boxes, header, settings)
+        boxes, frame_id = self._to_target(boxes, header, frame_id, settings)
         answer = Header(stamp=header.stamp, frame_id=frame_id)
         self.outputs.detections(boxes, answer)
         latency = self._age_ms(header)
@@ -225,20 +227,21 @@ class Pipeline:
         now = self._clock.now().nanoseconds
         return None if now == 0 else 1e-6 * (now - conversions.nanoseconds(header.stamp))
 
-    def _read(self, message: PointCloud2, view: ModelView) -> tuple[PointCloud, PointCloud]:
-        """A message as its cloud, and as the cloud without what the settings leave out.
+    def _read(self, message: PointCloud2, settings: DetectorSettings) -> PointCloud:
+        """A message as its cloud.
 
         Raises:
             Kd3dError: It is malformed or in a frame that the settings refuse.
         """
-        wanted, frame_id = view.settings.frame_id, message.header.frame_id
+        wanted, frame_id = settings.frame_id, message.header.frame_id
         if wanted and frame_id != wanted:
             raise Kd3dError(
                 f"a cloud is in the frame '{frame_id}', but the parameter frame_id is "
                 f"'{wanted}': remap ~/input/points or change the parameter"
             )
-        sweep = decode_pointcloud2(message, view.settings.intensity_scale or None)
-        layout = describe_layout(message)
+        sweep = decode_pointcloud2(message, settings.intensity_scale or None)
+        # Drivers that see nothing often leave the layout out as well: that is no other sensor.
+        layout = describe_layout(message) if message.fields else self._layout
         if layout != self._layout:
             if self._layout:
                 self._stats.count("layout_changes")
@@ -248,27 +251,38 @@ class Pipeline:
                 )
             self._layout = layout
         self._stats.note(frame_id=frame_id, layout=layout)
-        return sweep, view.crop(sweep)
+        return sweep
 
-    def _merge(self, cloud: PointCloud, job: Job, settings: DetectorSettings) -> PointCloud:
-        """The cloud with the sweeps before it, where the settings want them."""
+    def _place(
+        self, sweep: PointCloud, job: Job, settings: DetectorSettings
+    ) -> tuple[PointCloud, str]:
+        """The sweep in the frame the model looks in, and that frame."""
         went_back, self._worked_epoch = job.epoch != self._worked_epoch, job.epoch
+        header = job.message.header
         if self.tf is None:
-            return cloud
+            return sweep, header.frame_id
         if went_back:
             self.tf.forget()
-        header = job.message.header
         stamp_ns = conversions.nanoseconds(header.stamp)
-        return self.tf.merge(cloud, stamp_ns, header.frame_id, settings.tf_timeout)
+        return self.tf.place(sweep, stamp_ns, header.frame_id, settings.tf_timeout)
+
+    def _merge(
+        self, cloud: PointCloud, header: Header, frame_id: str, settings: DetectorSettings
+    ) -> PointCloud:
+        """The cloud with the sweeps before it, where the settings want them."""
+        if self.tf is None:
+            return cloud
+        stamp_ns = conversions.nanoseconds(header.stamp)
+        return self.tf.merge(cloud, stamp_ns, frame_id, settings.tf_timeout)
 
     def _to_target(
-        self, boxes: Boxes3D, header: Header, settings: DetectorSettings
+        self, boxes: Boxes3D, header: Header, frame_id: str, settings: DetectorSettings
     ) -> tuple[Boxes3D, str]:
         """The boxes and the frame they are in, which is the target frame where one is known."""
         if self.tf is None:
-            return boxes, header.frame_id
+            return boxes, frame_id
         stamp_ns = conversions.nanoseconds(header.stamp)
-        moved = self.tf.to_target(boxes, stamp_ns, header.frame_id, settings.tf_timeout)
+        moved = self.tf.to_target(boxes, stamp_ns, frame_id, settings.tf_timeout)
         if self.tf.reasons:
             self._stats.count("without_tf")
             self._log.warning("; ".join(self.tf.reasons), throttle_duration_sec=_LOG_PERIOD)

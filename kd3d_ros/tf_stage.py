@@ -1,4 +1,4 @@
-"""The part of the detector that needs /tf: several sweeps as one, and boxes in another frame."""
+"""The part of the detector that needs /tf: other frames, and several sweeps as one."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,10 +20,10 @@ _EXTRAPOLATION = 0.1
 
 
 class TfStage:
-    """Exists only while the settings ask for more than one sweep or for a target frame.
+    """Exists only while the settings ask for more than one sweep or for another frame.
 
     A transform that is missing or late never stops a detection: the sweeps fall back to the
-    newest one, the boxes to the frame of the cloud, and `reasons` says why.
+    newest one, cloud and boxes to the frame they were in, and `reasons` says why.
 
     Attributes:
         sweeps: How many sweeps the latest cloud was made of.
@@ -43,21 +43,45 @@ class TfStage:
         self._tree = TransformTree()
         self._listener = TransformListener(node, self._tree)
         self._buffer = SweepBuffer(settings.sweeps, settings.fixed_frame)
+        self._model_frame = settings.model_frame
         self._target = settings.target_frame
         self.sweeps = 1
         self.reasons: tuple[str, ...] = ()
         self._found: list[str] = []
 
-    def merge(self, cloud: PointCloud, stamp_ns: int, frame_id: str, timeout: float) -> PointCloud:
-        """The newest sweeps as one cloud; in the worker's thread, once for each cloud.
+    def place(
+        self, cloud: PointCloud, stamp_ns: int, frame_id: str, timeout: float
+    ) -> tuple[PointCloud, str]:
+        """A sweep in the frame the model looks in; in the worker's thread, first of all.
 
         Args:
             cloud: The newest sweep.
             stamp_ns: Of its header [ns].
             frame_id: Of its header.
             timeout: How long to wait for transforms [s].
+
+        Returns:
+            The sweep and the frame it is in: its own when no transform is known.
         """
         self._found = []
+        if not self._model_frame or self._model_frame == frame_id:
+            return cloud, frame_id
+        try:
+            pose = self._pose(self._model_frame, frame_id, 1e-9 * stamp_ns, timeout)
+        except TransformError as error:
+            self._found.append(f"the model looks in the frame '{frame_id}': {error}")
+            return cloud, frame_id
+        return cloud.transformed(pose), self._model_frame
+
+    def merge(self, cloud: PointCloud, stamp_ns: int, frame_id: str, timeout: float) -> PointCloud:
+        """The newest sweeps as one cloud; in the worker's thread, after `place`.
+
+        Args:
+            cloud: The newest sweep.
+            stamp_ns: Of its header [ns].
+            frame_id: Where `place` put it.
+            timeout: How long to wait for transforms [s].
+        """
         self._buffer.add(cloud, stamp_ns, frame_id)
         merged = self._buffer.merged(self._lookup(timeout))
         self.sweeps = merged.sweeps
@@ -71,11 +95,11 @@ class TfStage:
         """The boxes in the target frame; in the worker's thread, after `merge`.
 
         Returns:
-            The boxes and the frame they are in: that of the cloud when no transform is known.
+            The boxes and the frame they are in: the one they were in when no transform is known.
         """
         if self._target and self._target != frame_id:
             try:
-                pose = self._pose(frame_id, 1e-9 * stamp_ns, timeout)
+                pose = self._pose(self._target, frame_id, 1e-9 * stamp_ns, timeout)
             except TransformError as error:
                 self._found.append(f"boxes stay in the frame '{frame_id}': {error}")
             else:
@@ -115,17 +139,17 @@ class TfStage:
 
         return find
 
-    def _pose(self, frame_id: str, stamp: float, timeout: float) -> NDArray[Any]:
-        """(4, 4) target_from_cloud at the stamp, or the newest known one.
+    def _pose(self, target: str, source: str, stamp: float, timeout: float) -> NDArray[Any]:
+        """(4, 4) target_from_source at the stamp, or the newest known one.
 
         Raises:
             TransformError: The frames are not joined.
         """
         try:
-            return self._lookup(timeout)(self._target, frame_id, stamp)
+            return self._lookup(timeout)(target, source, stamp)
         except TransformError as error:
             if error.kind not in ("future", "too old"):
                 raise
-            pose = self._tree.lookup(self._target, frame_id)
+            pose = self._tree.lookup(target, source)
             self._found.append(f"the newest known transform is used instead: {error}")
             return pose

@@ -50,8 +50,8 @@ class TransformListener:
             raise Kd3dError(
                 "tf2_msgs is not installed, without which no transforms can be heard: "
                 "apt install ros-$ROS_DISTRO-tf2-msgs, or, in a pip environment, "
-                "python scripts/build_ros_messages.py. A detector of single sweeps without a "
-                "target_frame needs none."
+                "python scripts/build_ros_messages.py. A detector of single sweeps in their own "
+                "frame needs none."
             ) from error
         self.received = 0
         self.resets = 0

@@ -91,6 +91,22 @@ def test_boxes_are_moved_into_the_target_frame(graph: Any, known: Any) -> None:
     assert bench.status("tf").level == status.OK
 
 
+def test_the_model_looks_in_its_own_frame(graph: Any, known: Any) -> None:
+    # Regions are in that frame as well: in the cloud's frame this one holds nothing.
+    bench = Bench(graph, known, model_frame="base_link", roi=[4.0, 5.0, 4.5, 5.5]).start()
+    odometry = Odometry(bench)
+    found = bench.detect(message(cluster(5.25, -3.25)))
+    assert (found.header.frame_id, found.detections) == ("front_lidar", [])
+    odometry.mount()
+    odometry.heard(1)
+    found = bench.detect(message(cluster(5.25, -3.25), offset=1))
+    assert found.header.frame_id == "base_link"
+    (x, y, _), turn = centre(found), found.detections[0].bbox.center.orientation
+    np.testing.assert_allclose((x, y), (4.25, 5.25), atol=1e-3)
+    # The network saw the cloud turned, so what it says of the heading is said in that frame.
+    assert 2 * np.arctan2(turn.z, turn.w) == pytest.approx(known.yaw, abs=1e-3)
+
+
 def test_sweeps_are_merged_with_the_vehicles_motion_taken_out(graph: Any, known: Any) -> None:
     bench = Bench(graph, known, sweeps=2).start()
     odometry = Odometry(bench)

@@ -51,7 +51,7 @@ def test_cloud_like_the_training_is_not_complained_of():
 @pytest.mark.parametrize(
     ("height", "words"),
     [
-        (0.6, ("1.1 m lower", "0.6 m above the ground", "trained at 1.6-1.8 m", "target_frame")),
+        (0.6, ("1.1 m lower", "0.6 m above the ground", "trained at 1.6-1.8 m", "model_frame")),
         (3.0, ("1.3 m higher", "3.0 m above the ground")),
         (0.0, ("1.7 m lower", "as if the clouds were in base_link", "1.7 m above the ground,")),
     ],
