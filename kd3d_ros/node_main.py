@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -34,7 +35,12 @@ def run(make_node: Callable[[], Any], arguments: list[str] | None = None) -> int
             node.start()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        while rclpy.ok() and not getattr(node, "finished", False):
+        # From here on a signal only asks for the end: an exception inside the middleware's own
+        # code would come out as another one, and with the wrong exit status.
+        ending = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: ending.set())
+        while rclpy.ok() and not ending.is_set() and not getattr(node, "finished", False):
             executor.spin_once(timeout_sec=0.5)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
