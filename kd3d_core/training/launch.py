@@ -7,7 +7,7 @@ from typing import Any
 from kd3d_core.config import load_config
 from kd3d_core.config import parse_config
 from kd3d_core.datasets.augment import AugmentConfig
-from kd3d_core.distillation.itkd import ItKDConfig
+from kd3d_core.distillation.response import HeatmapKLConfig
 from kd3d_core.distillation.response import PPLogitConfig
 from kd3d_core.errors import Kd3dError
 from kd3d_core.training.checkpoint import read_checkpoint
@@ -21,7 +21,7 @@ def mined_config() -> TrainConfig:
     """A short fine-tuning on mined clouds; config/distill/mined.yaml spells it out."""
     return TrainConfig(
         model="tiny",
-        distill=DistillConfig(methods=(ItKDConfig(weight=0.25, pool=2), PPLogitConfig())),
+        distill=DistillConfig(methods=(HeatmapKLConfig(weight=2.0), PPLogitConfig(weight=5.0))),
         data=DataConfig(train=Path("data/shipped/train"), augment=AugmentConfig(rotation=3.14159)),
         optimizer=OptimizerConfig(lr_max=1e-3, warm_up=0.2, ema_decay=0.99),
         max_steps=400,
