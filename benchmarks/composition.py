@@ -93,8 +93,8 @@ def run_role(options: argparse.Namespace) -> None:
     from sensor_msgs.msg import PointCloud2
     from std_msgs.msg import Header
 
-    from kd3d_ros import conversions
-    from kd3d_ros.source_node import cloud_qos
+    from kd3d_ros.common import conversions
+    from kd3d_ros.sources.source_node import cloud_qos
 
     rclpy.init(args=[])
     roles = options.role.split(",")

@@ -151,11 +151,11 @@ def start_detector(processes: Processes, options: argparse.Namespace) -> None:
     """The LiDAR, which repeats two seconds of a drive, and the detector."""
     remap = f"{DETECTOR}/input/points:=/simulated_lidar/points"
     student = parameters(model=options.student, threads=options.threads)
-    processes.start("detector", "kd3d_ros.detector_node", ["--ros-args", "-r", remap, *student])
+    processes.start("detector", "kd3d_ros.detector.node", ["--ros-args", "-r", remap, *student])
     lidar = parameters(
         duration=2.0, ahead=2.0, loop="true", rate=options.rate, wait_for_subscribers=1
     )
-    processes.start("lidar", "kd3d_ros.simulated_lidar_node", ["--ros-args", *lidar])
+    processes.start("lidar", "kd3d_ros.sources.simulated_lidar", ["--ros-args", *lidar])
 
 
 def start_shadow(processes: Processes, options: argparse.Namespace, folder: Path) -> None:
@@ -171,7 +171,7 @@ def start_shadow(processes: Processes, options: argparse.Namespace, folder: Path
         mine_folder=folder / "mined",
     )
     remapped = [part for remap in remaps for part in ("-r", remap)]
-    processes.start("shadow", "kd3d_ros.shadow_node", ["--ros-args", *remapped, *settings])
+    processes.start("shadow", "kd3d_ros.shadow.node", ["--ros-args", *remapped, *settings])
 
 
 def parameters(**values: object) -> list[str]:

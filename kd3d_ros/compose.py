@@ -16,10 +16,10 @@ from kd3d_ros import environment
 
 #: Executable -> module and class of its node.
 NODES = {
-    "detector_node": ("kd3d_ros.detector_node", "DetectorNode"),
-    "shadow_node": ("kd3d_ros.shadow_node", "ShadowNode"),
-    "cloud_player_node": ("kd3d_ros.cloud_player_node", "CloudPlayerNode"),
-    "simulated_lidar_node": ("kd3d_ros.simulated_lidar_node", "SimulatedLidarNode"),
+    "detector_node": ("kd3d_ros.detector.node", "DetectorNode"),
+    "shadow_node": ("kd3d_ros.shadow.node", "ShadowNode"),
+    "cloud_player_node": ("kd3d_ros.sources.cloud_player", "CloudPlayerNode"),
+    "simulated_lidar_node": ("kd3d_ros.sources.simulated_lidar", "SimulatedLidarNode"),
 }
 
 

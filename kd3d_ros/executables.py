@@ -9,22 +9,22 @@ from kd3d_ros import environment
 
 def detector_node() -> int:
     """Point clouds in, boxes out."""
-    return _run("kd3d_ros.detector_node", "DetectorNode")
+    return _run("kd3d_ros.detector.node", "DetectorNode")
 
 
 def shadow_node() -> int:
     """A teacher that watches what a detector publishes."""
-    return _run("kd3d_ros.shadow_node", "ShadowNode")
+    return _run("kd3d_ros.shadow.node", "ShadowNode")
 
 
 def simulated_lidar_node() -> int:
     """A drive through a simulated street as a LiDAR sees it."""
-    return _run("kd3d_ros.simulated_lidar_node", "SimulatedLidarNode")
+    return _run("kd3d_ros.sources.simulated_lidar", "SimulatedLidarNode")
 
 
 def cloud_player_node() -> int:
     """Files of point clouds as a topic."""
-    return _run("kd3d_ros.cloud_player_node", "CloudPlayerNode")
+    return _run("kd3d_ros.sources.cloud_player", "CloudPlayerNode")
 
 
 def _run(module: str, name: str) -> int:

@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from kd3d_core.errors import Kd3dError
-from kd3d_ros.parameters import ParameterSpec
-from kd3d_ros.parameters import specs
+from kd3d_ros.common.parameters import ParameterSpec
+from kd3d_ros.common.parameters import specs
 
 
 @dataclass(frozen=True)

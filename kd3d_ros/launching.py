@@ -18,7 +18,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from kd3d_ros import environment
-from kd3d_ros.detector_settings import DetectorSettings
+from kd3d_ros.detector.settings import DetectorSettings
 from kd3d_ros.launch_arguments import USE_SIM_TIME
 from kd3d_ros.launch_arguments import Arguments
 from kd3d_ros.launch_arguments import of_settings

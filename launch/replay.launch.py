@@ -11,10 +11,10 @@ from typing import Any
 
 from kd3d_ros import launch_arguments
 from kd3d_ros import launching
-from kd3d_ros import recording
 from kd3d_ros.launch_arguments import Argument
 from kd3d_ros.launching import Given
 from kd3d_ros.launching import Part
+from kd3d_ros.sources import recording
 from launch import LaunchDescription
 
 PLAYER = {

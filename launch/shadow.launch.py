@@ -14,7 +14,7 @@ from kd3d_ros import launching
 from kd3d_ros.launch_arguments import Argument
 from kd3d_ros.launching import Given
 from kd3d_ros.launching import Part
-from kd3d_ros.shadow_settings import ShadowSettings
+from kd3d_ros.shadow.settings import ShadowSettings
 from launch import LaunchDescription
 
 SHADOW = launch_arguments.of_settings(ShadowSettings)

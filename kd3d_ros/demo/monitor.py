@@ -23,8 +23,8 @@ from kd3d_core.datasets.detection3d import from_message
 from kd3d_core.datasets.pointcloud2 import decode_pointcloud2
 from kd3d_core.geometry.boxes import Boxes3D
 from kd3d_core.pointcloud import PointCloud
+from kd3d_ros.common.statistics import STAGES
 from kd3d_ros.demo.recorder import Recorder
-from kd3d_ros.statistics import STAGES
 
 DETECTOR = "/kd3d_detector"
 POINTS = "/points"

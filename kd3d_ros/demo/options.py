@@ -51,7 +51,7 @@ class DemoOptions:
         values["wait_for_subscribers"] = 2
         remaps = {topic: f"/{topic}" for topic in ("points", "truth/detections", "truth/markers")}
         remaps = {f"/{name}/{topic}": target for topic, target in remaps.items()}
-        return name, f"kd3d_ros.{name}_node", ros_arguments(values, remaps)
+        return name, f"kd3d_ros.sources.{name}", ros_arguments(values, remaps)
 
     def detector(self) -> list[str]:
         """ROS arguments of the detector."""

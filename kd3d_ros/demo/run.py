@@ -55,7 +55,7 @@ def run_demo(options: DemoOptions, console: Console) -> None:
     recorder = Recorder(options.out / "recording")
     try:
         # Before any thread of this process: forking with threads is fragile.
-        processes.start("detector", "kd3d_ros.detector_node", options.detector())
+        processes.start("detector", "kd3d_ros.detector.node", options.detector())
         processes.start(name, module, arguments)
         with _Spinning(recorder, classes, has_truth=options.input is None) as monitor:
             score = Score(EvalConfig())

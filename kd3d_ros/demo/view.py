@@ -10,11 +10,11 @@ from rich.live import Live
 from rich.table import Table
 
 from kd3d_core.geometry.boxes import Boxes3D
+from kd3d_ros.common.statistics import percentiles
 from kd3d_ros.demo.monitor import DETECTIONS
 from kd3d_ros.demo.monitor import POINTS
 from kd3d_ros.demo.monitor import Monitor
 from kd3d_ros.demo.score import Score
-from kd3d_ros.statistics import percentiles
 
 #: Times shown are over the latest this many frames.
 _RECENT = 50

@@ -26,7 +26,7 @@ def message(cloud: PointCloud, frame_id: str = "front_lidar", offset: int = 0) -
     from builtin_interfaces.msg import Time
     from std_msgs.msg import Header
 
-    from kd3d_ros.conversions import to_point_cloud2
+    from kd3d_ros.common.conversions import to_point_cloud2
 
     stamp = Time(sec=STAMP_SECONDS + offset, nanosec=123_456_789)
     return to_point_cloud2(cloud, Header(frame_id=frame_id, stamp=stamp))
@@ -43,7 +43,7 @@ class Bench:
         from vision_msgs.msg import Detection3DArray
         from visualization_msgs.msg import MarkerArray
 
-        from kd3d_ros.detector_node import DetectorNode
+        from kd3d_ros.detector.node import DetectorNode
 
         self.graph, self.known = graph, known
         values.setdefault("engine_cache", str(known.path.parent / "engines"))

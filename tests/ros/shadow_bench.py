@@ -45,7 +45,7 @@ class Bench:
     """A shadow node, and a peer that plays sensor, student and audience."""
 
     def __init__(self, graph: Any, known: Any, folder: Path, **settings: Any) -> None:
-        from kd3d_ros.shadow_node import ShadowNode
+        from kd3d_ros.shadow.node import ShadowNode
 
         self.graph, self.known, self.folder = graph, known, folder
         given = {
@@ -140,7 +140,7 @@ class Peer:
         from builtin_interfaces.msg import Time
         from std_msgs.msg import Header
 
-        from kd3d_ros import conversions
+        from kd3d_ros.common import conversions
 
         stamp = Time(sec=STAMP_SECONDS + second, nanosec=500)
         header = Header(frame_id="lidar", stamp=stamp)

@@ -26,9 +26,9 @@ def test_player_and_detector_share_a_process(graph: Any, known: Any, sweeps: Pat
     from rclpy.parameter import Parameter
     from vision_msgs.msg import Detection3DArray
 
-    from kd3d_ros.cloud_player_node import CloudPlayerNode
     from kd3d_ros.composition import Composition
-    from kd3d_ros.detector_node import DetectorNode
+    from kd3d_ros.detector.node import DetectorNode
+    from kd3d_ros.sources.cloud_player import CloudPlayerNode
 
     values = {
         CloudPlayerNode: {"path": str(sweeps), "wait_for_subscribers": 1},
@@ -59,8 +59,8 @@ def test_player_and_detector_share_a_process(graph: Any, known: Any, sweeps: Pat
 def test_a_fault_of_one_node_ends_all(graph: Any, tmp_path: Path) -> None:
     from rclpy.parameter import Parameter
 
-    from kd3d_ros.cloud_player_node import CloudPlayerNode
     from kd3d_ros.composition import Composition
+    from kd3d_ros.sources.cloud_player import CloudPlayerNode
 
     (tmp_path / "broken.bin").write_bytes(b"abc")
     overrides = [Parameter("path", value=str(tmp_path))]

@@ -16,7 +16,7 @@ from kd3d_core.geometry.boxes import DEFAULT_CLASSES
 from kd3d_core.geometry.boxes import Boxes3D
 from kd3d_core.geometry.transforms import pose_matrix
 from kd3d_core.pointcloud import PointCloud
-from kd3d_ros import conversions
+from kd3d_ros.common import conversions
 
 HEADER = Header(frame_id="front_lidar", stamp=Time(sec=12, nanosec=345_678_901))
 

@@ -9,9 +9,9 @@ import pytest
 pytest.importorskip("rclpy", reason="rclpy is not installed (pip install '.[ros]')")
 pytest.importorskip("openvino")
 
-from kd3d_ros import engine_cache
-from kd3d_ros.detector_settings import DetectorSettings
-from kd3d_ros.model_swap import load_model
+from kd3d_ros.detector import engine_cache
+from kd3d_ros.detector.model_swap import load_model
+from kd3d_ros.detector.settings import DetectorSettings
 
 
 @pytest.fixture

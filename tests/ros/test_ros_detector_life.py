@@ -68,7 +68,7 @@ def test_a_transition_that_raises_leaves_a_node_that_can_be_configured(
     bench = Bench(graph, known, autostart=False)
     bench.node.trigger_configure()
     with monkeypatch.context() as patch:
-        patch.setattr("kd3d_ros.detector_node.CloudInput", None)  # calling it raises
+        patch.setattr("kd3d_ros.detector.node.CloudInput", None)  # calling it raises
         assert bench.node.trigger_activate() == TransitionCallbackReturn.ERROR
     assert bench.status("model").level == b"\x02"
     bench.node.trigger_configure()

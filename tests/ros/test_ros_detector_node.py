@@ -161,7 +161,7 @@ def test_wrong_parameters_are_refused_with_a_remedy(
 ) -> None:
     from rclpy.parameter import Parameter
 
-    from kd3d_ros.detector_node import DetectorNode
+    from kd3d_ros.detector.node import DetectorNode
 
     overrides = [Parameter(name, value=value) for name, value in values.items()]
     with pytest.raises(Kd3dError) as raised:
@@ -173,7 +173,7 @@ def test_missing_bundle_leaves_the_node_unconfigured(graph: Any, tmp_path: Path)
     from rclpy.lifecycle import TransitionCallbackReturn
     from rclpy.parameter import Parameter
 
-    from kd3d_ros.detector_node import DetectorNode
+    from kd3d_ros.detector.node import DetectorNode
 
     missing = [Parameter("model", value=str(tmp_path / "none.kd3d"))]
     node = graph.add(DetectorNode(context=graph.context, parameter_overrides=missing))

@@ -48,7 +48,7 @@ class Odometry:
     @staticmethod
     def link(parent: str, child: str, pose: Any, offset: float = 0.0) -> TransformStamped:
         """A transform parent_from_child."""
-        from kd3d_ros.conversions import to_transform
+        from kd3d_ros.common.conversions import to_transform
 
         nanoseconds = 123_456_789 + round(offset * 1e9)
         stamp = Time(sec=STAMP_SECONDS + nanoseconds // 10**9, nanosec=nanoseconds % 10**9)

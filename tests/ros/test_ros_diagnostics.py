@@ -10,17 +10,17 @@ import pytest
 pytest.importorskip("rclpy", reason="rclpy is not installed (pip install '.[ros]')")
 
 from kd3d_core.geometry.boxes import Boxes3D
-from kd3d_ros import diagnostics
-from kd3d_ros.box_watch import BoxWatch
-from kd3d_ros.detector_checks import detector_statuses
-from kd3d_ros.detector_facts import DetectorFacts
-from kd3d_ros.detector_facts import TfFacts
-from kd3d_ros.health import Complaint
-from kd3d_ros.interfaces import field_difference
-from kd3d_ros.stamps import StampWatch
-from kd3d_ros.statistics import Snapshot
-from kd3d_ros.statistics import Statistics
-from kd3d_ros.statistics import percentiles
+from kd3d_ros.common import diagnostics
+from kd3d_ros.common.interfaces import field_difference
+from kd3d_ros.common.stamps import StampWatch
+from kd3d_ros.common.statistics import Snapshot
+from kd3d_ros.common.statistics import Statistics
+from kd3d_ros.common.statistics import percentiles
+from kd3d_ros.detector.box_watch import BoxWatch
+from kd3d_ros.detector.checks import detector_statuses
+from kd3d_ros.detector.facts import DetectorFacts
+from kd3d_ros.detector.facts import TfFacts
+from kd3d_ros.detector.health import Complaint
 
 BUSY = {"received": 10, "processed": 10}
 FINE = {"frame_id": "lidar", "detections": "3", "found": "3"}

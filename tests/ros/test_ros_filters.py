@@ -6,7 +6,7 @@ import pytest
 from kd3d_core.errors import Kd3dError
 from kd3d_core.geometry.boxes import Boxes3D
 from kd3d_core.pointcloud import PointCloud
-from kd3d_ros import filters
+from kd3d_ros.common import filters
 
 CLASSES = ("car", "truck", "pedestrian")
 DEFAULTS = np.array([0.1, 0.2, 0.3])

@@ -9,7 +9,7 @@ from kd3d_core.pointcloud import PointCloud
 from kd3d_core.runtime.manifest import IntensityRecord
 from kd3d_core.runtime.manifest import Manifest
 from kd3d_core.runtime.manifest import SensorHeightRecord
-from kd3d_ros import health
+from kd3d_ros.detector import health
 
 MANIFEST = Manifest(
     name="trained", sensor_height_m=SensorHeightRecord(mean=1.73, low=1.63, high=1.83)

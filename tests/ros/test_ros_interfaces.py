@@ -61,10 +61,10 @@ def interfaces(
     from kd3d_core.datasets.bag_writer import write_bag
     from kd3d_core.datasets.bags import cloud_to_cdr
     from kd3d_core.pointcloud import PointCloud
-    from kd3d_ros.cloud_player_node import CloudPlayerNode
-    from kd3d_ros.detector_node import DetectorNode
-    from kd3d_ros.shadow_node import ShadowNode
-    from kd3d_ros.simulated_lidar_node import SimulatedLidarNode
+    from kd3d_ros.detector.node import DetectorNode
+    from kd3d_ros.shadow.node import ShadowNode
+    from kd3d_ros.sources.cloud_player import CloudPlayerNode
+    from kd3d_ros.sources.simulated_lidar import SimulatedLidarNode
 
     folder = tmp_path_factory.mktemp("interfaces")
     with write_bag(folder / "bag") as writer:

@@ -94,9 +94,9 @@ def test_arguments_are_described_and_used(path: Path) -> None:
 def test_tables_are_parameters_of_the_nodes() -> None:
     pytest.importorskip("rclpy", reason="rclpy is not installed (pip install '.[ros]')")
     pytest.importorskip("vision_msgs", reason="run python scripts/build_ros_messages.py first")
-    from kd3d_ros.cloud_player_node import CloudPlayerSettings
-    from kd3d_ros.parameters import specs
-    from kd3d_ros.simulated_lidar_node import SimulatedLidarSettings
+    from kd3d_ros.common.parameters import specs
+    from kd3d_ros.sources.cloud_player import CloudPlayerSettings
+    from kd3d_ros.sources.simulated_lidar import SimulatedLidarSettings
 
     for name, table, kind in (
         ("replay", "PLAYER", CloudPlayerSettings),
@@ -118,11 +118,11 @@ def test_tables_are_parameters_of_the_nodes() -> None:
 
 def test_every_parameter_of_a_node_is_an_argument() -> None:
     pytest.importorskip("rclpy", reason="rclpy is not installed (pip install '.[ros]')")
-    from kd3d_ros.detector_settings import DetectorSettings
+    from kd3d_ros.common.parameters import specs
+    from kd3d_ros.detector.settings import DetectorSettings
     from kd3d_ros.launch_arguments import of_settings
     from kd3d_ros.launch_arguments import parse
-    from kd3d_ros.parameters import specs
-    from kd3d_ros.shadow_settings import ShadowSettings
+    from kd3d_ros.shadow.settings import ShadowSettings
 
     for kind in (DetectorSettings, ShadowSettings):
         arguments = of_settings(kind)
@@ -175,7 +175,7 @@ def test_frame_of_a_bag_is_read_without_ros(tmp_path: Path) -> None:
     from kd3d_core.datasets.bag_writer import write_bag
     from kd3d_core.datasets.bags import cloud_to_cdr
     from kd3d_core.pointcloud import PointCloud
-    from kd3d_ros.recording import cloud_frame
+    from kd3d_ros.sources.recording import cloud_frame
 
     with write_bag(tmp_path / "bag") as writer:
         writer.add_topic("/points", "sensor_msgs/msg/PointCloud2")

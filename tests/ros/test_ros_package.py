@@ -58,10 +58,10 @@ def settings_of(node: str) -> Any:
     """The settings class of a node."""
     pytest.importorskip("rclpy", reason="rclpy is not installed (pip install '.[ros]')")
     pytest.importorskip("vision_msgs", reason="run python scripts/build_ros_messages.py first")
-    from kd3d_ros.cloud_player_node import CloudPlayerSettings
-    from kd3d_ros.detector_settings import DetectorSettings
-    from kd3d_ros.shadow_settings import ShadowSettings
-    from kd3d_ros.simulated_lidar_node import SimulatedLidarSettings
+    from kd3d_ros.detector.settings import DetectorSettings
+    from kd3d_ros.shadow.settings import ShadowSettings
+    from kd3d_ros.sources.cloud_player import CloudPlayerSettings
+    from kd3d_ros.sources.simulated_lidar import SimulatedLidarSettings
 
     return {
         "kd3d_detector": DetectorSettings,
@@ -74,8 +74,8 @@ def settings_of(node: str) -> Any:
 @pytest.mark.parametrize("node", NODES)
 def test_parameter_files_name_exactly_the_declared_parameters(node: str) -> None:
     declared = settings_of(node)
-    from kd3d_ros.parameters import fits
-    from kd3d_ros.parameters import specs
+    from kd3d_ros.common.parameters import fits
+    from kd3d_ros.common.parameters import specs
 
     path = ROOT / "config" / "ros" / f"{EXECUTABLES[node].removesuffix('_node')}.yaml"
     ((key, inner),) = yaml.safe_load(path.read_text()).items()
@@ -113,7 +113,7 @@ def section(node: str) -> str:
 @pytest.mark.parametrize("node", NODES)
 def test_docs_describe_every_parameter_with_its_default(node: str) -> None:
     declared = settings_of(node)
-    from kd3d_ros.parameters import specs
+    from kd3d_ros.common.parameters import specs
 
     rows = re.findall(r"^\| `(\w+)`( ●)? \| `(.*?)` \|", section(node), re.MULTILINE)
     described = {name: (yaml.safe_load(default), bool(live)) for name, live, default in rows}
@@ -140,7 +140,7 @@ def test_docs_have_a_remedy_for_each_of_the_eleven_complaints() -> None:
 
 def fragments() -> set[str]:
     """The texts in the code of the nodes, without what is filled in; 12 characters and more."""
-    paths = [*(ROOT / "kd3d_ros").glob("*.py"), *(ROOT / "kd3d_core" / "datasets").glob("*.py")]
+    paths = [*(ROOT / "kd3d_ros").rglob("*.py"), *(ROOT / "kd3d_core" / "datasets").glob("*.py")]
     nodes = (node for path in paths for node in ast.walk(ast.parse(path.read_text())))
     values = (node.value for node in nodes if isinstance(node, ast.Constant))
     return {text for value in values if isinstance(value, str) and len(text := value.strip()) > 11}

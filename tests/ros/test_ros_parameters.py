@@ -10,11 +10,11 @@ import pytest
 pytest.importorskip("rclpy", reason="rclpy is not installed (pip install '.[ros]')")
 
 from kd3d_core.errors import Kd3dError
-from kd3d_ros.parameters import declare
-from kd3d_ros.parameters import parameter
-from kd3d_ros.parameters import read
-from kd3d_ros.parameters import refusal
-from kd3d_ros.parameters import updated
+from kd3d_ros.common.parameters import declare
+from kd3d_ros.common.parameters import parameter
+from kd3d_ros.common.parameters import read
+from kd3d_ros.common.parameters import refusal
+from kd3d_ros.common.parameters import updated
 
 
 @dataclass(frozen=True)

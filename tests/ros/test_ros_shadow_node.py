@@ -184,7 +184,7 @@ def test_silence_of_either_input_is_told_apart(bench: Bench) -> None:
     assert "~/input/points" in bench.report()["input"].message
     from std_msgs.msg import Header
 
-    from kd3d_ros.conversions import to_point_cloud2
+    from kd3d_ros.common.conversions import to_point_cloud2
 
     header = Header(frame_id="lidar")
     bench.peer.clouds.publish(to_point_cloud2(street(), header))
@@ -277,7 +277,7 @@ def test_ctrl_c_writes_what_was_mined(
     given = {"teacher": known.path, "mine_folder": tmp_path, "cpu_budget": 1.0, "nice": 3}
     arguments = [part for key, value in given.items() for part in ("-p", f"{key}:={value}")]
     node = subprocess.Popen(
-        [sys.executable, "-m", "kd3d_ros.shadow_node", "--ros-args", *arguments],
+        [sys.executable, "-m", "kd3d_ros.shadow.node", "--ros-args", *arguments],
         env={**ros_environment, "ROS_DOMAIN_ID": str(graph.context.get_domain_id())},
     )
     try:

@@ -19,11 +19,11 @@ from kd3d_core.datasets.mined import write_mined
 from kd3d_core.errors import Kd3dError
 from kd3d_core.geometry.boxes import Boxes3D
 from kd3d_core.pointcloud import PointCloud
-from kd3d_ros.shadow_classes import CommonClasses
-from kd3d_ros.shadow_matching import Matcher
-from kd3d_ros.shadow_matching import stamp_of
-from kd3d_ros.shadow_mining import Miner
-from kd3d_ros.shadow_pace import Pace
+from kd3d_ros.shadow.classes import CommonClasses
+from kd3d_ros.shadow.matching import Matcher
+from kd3d_ros.shadow.matching import stamp_of
+from kd3d_ros.shadow.mining import Miner
+from kd3d_ros.shadow.pace import Pace
 
 OVERLAP = np.full(3, 0.2)
 
@@ -273,7 +273,7 @@ def test_mined_frames_survive_an_interpreter_that_ends_without_a_goodbye(tmp_pat
 def test_a_saved_agreement_is_read_back_as_baseline(tmp_path: Path) -> None:
     from kd3d_core.evaluation.agreement import AgreementWindow
     from kd3d_core.evaluation.agreement import compare
-    from kd3d_ros.shadow_comparison import read_agreement
+    from kd3d_ros.shadow.comparison import read_agreement
 
     window = AgreementWindow(("car",))
     window.add(compare(boxes(["car"] * 3, ("car",)), boxes(["car"] * 4, ("car",))))
@@ -292,8 +292,8 @@ def test_parameter_file_names_every_parameter_with_its_default() -> None:
     import yaml
 
     pytest.importorskip("rclpy", reason="rclpy is not installed (pip install '.[ros]')")
-    from kd3d_ros.parameters import specs
-    from kd3d_ros.shadow_settings import ShadowSettings
+    from kd3d_ros.common.parameters import specs
+    from kd3d_ros.shadow.settings import ShadowSettings
 
     path = Path(__file__).resolve().parents[2] / "config" / "ros" / "shadow.yaml"
     given = yaml.safe_load(path.read_text())["/**/kd3d_shadow"]["ros__parameters"]

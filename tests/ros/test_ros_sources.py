@@ -20,7 +20,7 @@ def test_simulated_lidar_publishes_cloud_truth_and_tf_of_one_sweep(graph: Any) -
     from kd3d_core.datasets.detection3d import from_message
     from kd3d_core.datasets.pointcloud2 import decode_pointcloud2
     from kd3d_core.geometry.boxes import DEFAULT_CLASSES
-    from kd3d_ros.simulated_lidar_node import SimulatedLidarNode
+    from kd3d_ros.sources.simulated_lidar import SimulatedLidarNode
 
     peer = graph.node("peer")
     heard: dict[str, list[Any]] = {"points": [], "truth/detections": [], "tf": []}
@@ -57,7 +57,7 @@ def test_cloud_player_plays_every_file_once_and_ends(graph: Any, tmp_path: Path)
     from rclpy.parameter import Parameter
     from sensor_msgs.msg import PointCloud2
 
-    from kd3d_ros.cloud_player_node import CloudPlayerNode
+    from kd3d_ros.sources.cloud_player import CloudPlayerNode
 
     for count in (10, 20, 30):
         np.full((count, 4), 0.5, np.float32).tofile(tmp_path / f"{count}.bin")
@@ -76,7 +76,7 @@ def test_cloud_player_plays_every_file_once_and_ends(graph: Any, tmp_path: Path)
 
 
 def test_cloud_player_asks_for_a_path(graph: Any) -> None:
-    from kd3d_ros.cloud_player_node import CloudPlayerNode
+    from kd3d_ros.sources.cloud_player import CloudPlayerNode
 
     with pytest.raises(Kd3dError, match="path"):
         CloudPlayerNode(context=graph.context)
@@ -102,7 +102,7 @@ def bag(tmp_path: Path) -> Path:
     from tf2_msgs.msg import TFMessage
 
     from kd3d_core.pointcloud import PointCloud
-    from kd3d_ros.conversions import to_point_cloud2
+    from kd3d_ros.common.conversions import to_point_cloud2
 
     def header(nanoseconds: int, frame: str) -> Any:
         stamp = Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
@@ -146,7 +146,7 @@ def listen(graph: Any, **values: Any) -> SimpleNamespace:
     from std_srvs.srv import SetBool
     from tf2_msgs.msg import TFMessage
 
-    from kd3d_ros.cloud_player_node import CloudPlayerNode
+    from kd3d_ros.sources.cloud_player import CloudPlayerNode
 
     peer = graph.node("peer")
     heard = SimpleNamespace(points=[], tf=[], tf_static=[], clock=[])
@@ -167,7 +167,7 @@ def listen(graph: Any, **values: Any) -> SimpleNamespace:
 
 
 def stamp(message: Any) -> int:
-    from kd3d_ros.conversions import nanoseconds
+    from kd3d_ros.common.conversions import nanoseconds
 
     return nanoseconds(message.header.stamp)
 
@@ -176,7 +176,7 @@ def test_bag_with_clock_keeps_its_stamps_bytes_and_transforms(graph: Any, bag: P
     from rclpy.serialization import deserialize_message
     from sensor_msgs.msg import PointCloud2
 
-    from kd3d_ros.recording import iter_recording
+    from kd3d_ros.sources.recording import iter_recording
 
     heard = listen(graph, path=str(bag), clock=True)
     graph.until(lambda: heard.node.finished, timeout=30)

@@ -7,7 +7,7 @@ from kd3d_core.geometry.transform_tree import TransformTree
 from kd3d_core.geometry.transforms import invert_pose
 from kd3d_core.geometry.transforms import pose_matrix
 from kd3d_core.pointcloud import PointCloud
-from kd3d_ros.sweeps import SweepBuffer
+from kd3d_ros.detector.sweeps import SweepBuffer
 
 #: As a robot's clock gives them, and a map frame far from its origin.
 START_NS = 1_700_000_000_000_000_000

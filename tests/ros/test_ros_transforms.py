@@ -18,8 +18,8 @@ START = 1000.0
 def stamped(parent: str, child: str, pose: np.ndarray, stamp: float) -> Any:
     from std_msgs.msg import Header
 
-    from kd3d_ros.conversions import to_time
-    from kd3d_ros.conversions import to_transform
+    from kd3d_ros.common.conversions import to_time
+    from kd3d_ros.common.conversions import to_transform
 
     return to_transform(pose, Header(frame_id=parent, stamp=to_time(stamp)), child)
 
@@ -33,7 +33,7 @@ class Robot:
         from rclpy.qos import QoSProfile
         from tf2_msgs.msg import TFMessage
 
-        from kd3d_ros.transforms import TransformListener
+        from kd3d_ros.common.transforms import TransformListener
 
         self.graph, self.message = graph, TFMessage
         self.node = graph.node("robot")
@@ -89,7 +89,7 @@ def test_simulated_clock_going_back_forgets_the_dynamic_part(graph: Any, robot: 
     from rclpy.parameter import Parameter
     from rosgraph_msgs.msg import Clock
 
-    from kd3d_ros.conversions import to_time
+    from kd3d_ros.common.conversions import to_time
 
     robot.drive(0.0, 0.1)
     robot.user.set_parameters([Parameter("use_sim_time", value=True)])
@@ -128,7 +128,7 @@ def test_destroyed_listeners_hear_nothing(robot: Robot) -> None:
 
 
 def test_missing_messages_are_explained(graph: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from kd3d_ros.transforms import TransformListener
+    from kd3d_ros.common.transforms import TransformListener
 
     monkeypatch.setitem(sys.modules, "tf2_msgs.msg", None)
     with pytest.raises(Kd3dError, match="build_ros_messages"):

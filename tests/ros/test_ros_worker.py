@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from kd3d_ros.prefetch import Prefetcher
-from kd3d_ros.worker import LatestWorker
+from kd3d_ros.common.worker import LatestWorker
+from kd3d_ros.sources.prefetch import Prefetcher
 
 
 class Gate:

@@ -61,7 +61,7 @@ def make_detector(bench: Any, name: str, model: Path, folder: Path, **values: An
 
     values = {"model": model, "threads": 1, "engine_cache": folder / "engines", **values}
     given = [part for key, value in values.items() for part in ("-p", f"{key}:={value}")]
-    arguments = ["kd3d_ros.detector_node", "--ros-args", "-r", f"__node:={name}", *given]
+    arguments = ["kd3d_ros.detector.node", "--ros-args", "-r", f"__node:={name}", *given]
     return Detector(bench, name, NodeProcess(name, arguments, bench.environment, folder))
 
 

@@ -11,8 +11,8 @@ from kd3d_core.geometry.boxes import Boxes3D
 from kd3d_core.pointcloud import PointCloud
 from kd3d_core.runtime.detector import Detection
 from kd3d_core.runtime.detector import Detector
-from kd3d_ros import filters
-from kd3d_ros.detector_settings import DetectorSettings
+from kd3d_ros.common import filters
+from kd3d_ros.detector.settings import DetectorSettings
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,11 +17,11 @@ from kd3d_core.frame import Frame
 from kd3d_core.simulation.drives import SimulationConfig
 from kd3d_core.simulation.drives import simulate_drive
 from kd3d_core.simulation.sensors import SENSORS
-from kd3d_ros import conversions
-from kd3d_ros import parameters
-from kd3d_ros.parameters import parameter
-from kd3d_ros.source_node import SourceNode
-from kd3d_ros.source_node import cloud_qos
+from kd3d_ros.common import conversions
+from kd3d_ros.common import parameters
+from kd3d_ros.common.parameters import parameter
+from kd3d_ros.sources.source_node import SourceNode
+from kd3d_ros.sources.source_node import cloud_qos
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from kd3d_core.geometry.boxes import Boxes3D
 from kd3d_core.geometry.transform_tree import TransformError
 from kd3d_core.geometry.transform_tree import TransformTree
 from kd3d_core.pointcloud import PointCloud
-from kd3d_ros.detector_settings import DetectorSettings
-from kd3d_ros.sweeps import SweepBuffer
-from kd3d_ros.transforms import TransformListener
+from kd3d_ros.common.transforms import TransformListener
+from kd3d_ros.detector.settings import DetectorSettings
+from kd3d_ros.detector.sweeps import SweepBuffer
 
 #: Odometry comes a little later than the cloud it belongs to: so far beyond its newest transform
 #: [s] the motion is taken to go on as it was.

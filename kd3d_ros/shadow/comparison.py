@@ -33,10 +33,10 @@ from kd3d_core.evaluation.drift import DriftConfig
 from kd3d_core.evaluation.drift import alarms
 from kd3d_core.geometry.boxes import Boxes3D
 from kd3d_core.runtime.detector import Detector
-from kd3d_ros.filters import boxes_within
-from kd3d_ros.shadow_classes import CommonClasses
-from kd3d_ros.shadow_matching import Match
-from kd3d_ros.shadow_settings import ShadowSettings
+from kd3d_ros.common.filters import boxes_within
+from kd3d_ros.shadow.classes import CommonClasses
+from kd3d_ros.shadow.matching import Match
+from kd3d_ros.shadow.settings import ShadowSettings
 
 #: Answers in another frame: (frame of the cloud, frame of the boxes, stamp [s]) -> (4, 4).
 Lookup = Callable[[str, str, float], NDArray[np.floating[Any]]]

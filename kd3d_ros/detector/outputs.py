@@ -13,8 +13,8 @@ from vision_msgs.msg import LabelInfo
 from visualization_msgs.msg import MarkerArray
 
 from kd3d_core.geometry.boxes import Boxes3D
-from kd3d_ros import conversions
-from kd3d_ros.statistics import STAGES
+from kd3d_ros.common import conversions
+from kd3d_ros.common.statistics import STAGES
 
 
 class Outputs:

@@ -11,17 +11,17 @@ from kd3d_core.datasets.mined import WorstFrames
 from kd3d_core.datasets.mined import write_mined
 from kd3d_core.errors import Kd3dError
 from kd3d_core.runtime.detector import Detector
-from kd3d_ros.shadow_comparison import Comparison
-from kd3d_ros.shadow_comparison import Verdict
-from kd3d_ros.shadow_frames import FrameBridge
-from kd3d_ros.shadow_matching import Match
-from kd3d_ros.shadow_mining import Miner
-from kd3d_ros.shadow_mining import MiningCounts
-from kd3d_ros.shadow_outputs import ShadowOutputs
-from kd3d_ros.shadow_pace import Pace
-from kd3d_ros.shadow_settings import ShadowSettings
-from kd3d_ros.statistics import Statistics
-from kd3d_ros.worker import LatestWorker
+from kd3d_ros.common.statistics import Statistics
+from kd3d_ros.common.worker import LatestWorker
+from kd3d_ros.shadow.comparison import Comparison
+from kd3d_ros.shadow.comparison import Verdict
+from kd3d_ros.shadow.frames import FrameBridge
+from kd3d_ros.shadow.matching import Match
+from kd3d_ros.shadow.mining import Miner
+from kd3d_ros.shadow.mining import MiningCounts
+from kd3d_ros.shadow.outputs import ShadowOutputs
+from kd3d_ros.shadow.pace import Pace
+from kd3d_ros.shadow.settings import ShadowSettings
 
 
 class ShadowPipeline:

@@ -8,7 +8,7 @@ from rclpy.node import Node
 
 from kd3d_core.errors import Kd3dError
 from kd3d_core.geometry.transform_tree import TransformTree
-from kd3d_ros.transforms import TransformListener
+from kd3d_ros.common.transforms import TransformListener
 
 #: How far beyond the latest transform motion is taken to go on [s].
 _EXTRAPOLATION = 0.1

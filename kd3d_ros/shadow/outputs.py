@@ -14,8 +14,8 @@ from visualization_msgs.msg import MarkerArray
 
 from kd3d_core.evaluation.agreement import Agreement
 from kd3d_core.evaluation.agreement import Cell
-from kd3d_ros import conversions
-from kd3d_ros.shadow_comparison import Compared
+from kd3d_ros.common import conversions
+from kd3d_ros.shadow.comparison import Compared
 
 #: The figures that have a topic for plotting.
 FIGURES = ("recall", "precision", "centre_error")

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from kd3d_ros.filters import region_problem
-from kd3d_ros.parameters import parameter
+from kd3d_ros.common.filters import region_problem
+from kd3d_ros.common.parameters import parameter
 
 
 def _rings_problem(edges: Sequence[float]) -> str:

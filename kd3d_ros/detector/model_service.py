@@ -9,13 +9,13 @@ from rclpy.task import Future
 from std_srvs.srv import Trigger
 
 from kd3d_core.errors import Kd3dError
-from kd3d_ros.detector_settings import DetectorSettings
-from kd3d_ros.model_swap import LoadedModel
-from kd3d_ros.model_swap import ModelLoader
-from kd3d_ros.model_swap import reason
+from kd3d_ros.detector.model_swap import LoadedModel
+from kd3d_ros.detector.model_swap import ModelLoader
+from kd3d_ros.detector.model_swap import reason
+from kd3d_ros.detector.settings import DetectorSettings
 
 if TYPE_CHECKING:
-    from kd3d_ros.pipeline import Pipeline
+    from kd3d_ros.detector.pipeline import Pipeline
 
 
 class ModelService:

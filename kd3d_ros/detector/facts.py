@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from rclpy.node import Node
 from rclpy.time import Time
 
-from kd3d_ros.cloud_input import CloudInput
-from kd3d_ros.detector_settings import DetectorSettings
-from kd3d_ros.health import Complaint
-from kd3d_ros.tf_stage import TfStage
+from kd3d_ros.detector.cloud_input import CloudInput
+from kd3d_ros.detector.health import Complaint
+from kd3d_ros.detector.settings import DetectorSettings
+from kd3d_ros.detector.tf_stage import TfStage
 
 if TYPE_CHECKING:
-    from kd3d_ros.pipeline import Pipeline
+    from kd3d_ros.detector.pipeline import Pipeline
 
 
 @dataclass(frozen=True)

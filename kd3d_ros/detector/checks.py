@@ -1,13 +1,13 @@
 """What the detector node's numbers mean, and what it advises."""
 
-from kd3d_ros.detector_facts import DetectorFacts
-from kd3d_ros.detector_facts import TfFacts
-from kd3d_ros.diagnostics import ERROR
-from kd3d_ros.diagnostics import WARN
-from kd3d_ros.diagnostics import Status
-from kd3d_ros.statistics import STAGES
-from kd3d_ros.statistics import WAITS
-from kd3d_ros.statistics import Snapshot
+from kd3d_ros.common.diagnostics import ERROR
+from kd3d_ros.common.diagnostics import WARN
+from kd3d_ros.common.diagnostics import Status
+from kd3d_ros.common.statistics import STAGES
+from kd3d_ros.common.statistics import WAITS
+from kd3d_ros.common.statistics import Snapshot
+from kd3d_ros.detector.facts import DetectorFacts
+from kd3d_ros.detector.facts import TfFacts
 
 #: Latencies outside this range [ms] are two clocks that differ, not work that takes so long.
 _PLAUSIBLE = (-50.0, 10_000.0)

@@ -14,17 +14,17 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from kd3d_core.errors import Kd3dError
-from kd3d_ros import diagnostics
-from kd3d_ros import parameters
-from kd3d_ros.shadow_inputs import ShadowInputs
-from kd3d_ros.shadow_matching import MatchCounts
-from kd3d_ros.shadow_pace import lower_priority
-from kd3d_ros.shadow_pipeline import ShadowPipeline
-from kd3d_ros.shadow_report import Facts
-from kd3d_ros.shadow_report import agreement_text
-from kd3d_ros.shadow_report import shadow_statuses
-from kd3d_ros.shadow_settings import ShadowSettings
-from kd3d_ros.statistics import Statistics
+from kd3d_ros.common import diagnostics
+from kd3d_ros.common import parameters
+from kd3d_ros.common.statistics import Statistics
+from kd3d_ros.shadow.inputs import ShadowInputs
+from kd3d_ros.shadow.matching import MatchCounts
+from kd3d_ros.shadow.pace import lower_priority
+from kd3d_ros.shadow.pipeline import ShadowPipeline
+from kd3d_ros.shadow.report import Facts
+from kd3d_ros.shadow.report import agreement_text
+from kd3d_ros.shadow.report import shadow_statuses
+from kd3d_ros.shadow.settings import ShadowSettings
 
 
 class ShadowNode(LifecycleNode):

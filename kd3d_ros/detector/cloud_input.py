@@ -17,10 +17,10 @@ from rclpy.time import Time
 from sensor_msgs.msg import PointCloud2
 
 from kd3d_core.datasets.pointcloud2 import DATATYPES
-from kd3d_ros.detector_settings import DetectorSettings
-from kd3d_ros.stamps import BACK
-from kd3d_ros.stamps import StampWatch
-from kd3d_ros.statistics import Statistics
+from kd3d_ros.common.stamps import BACK
+from kd3d_ros.common.stamps import StampWatch
+from kd3d_ros.common.statistics import Statistics
+from kd3d_ros.detector.settings import DetectorSettings
 
 TOPIC = "~/input/points"
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from kd3d_core.evaluation.agreement import Cell
-from kd3d_ros.diagnostics import ERROR
-from kd3d_ros.diagnostics import WARN
-from kd3d_ros.diagnostics import Status
-from kd3d_ros.shadow_comparison import Verdict
-from kd3d_ros.shadow_matching import MatchCounts
-from kd3d_ros.shadow_mining import MiningCounts
-from kd3d_ros.statistics import Snapshot
+from kd3d_ros.common.diagnostics import ERROR
+from kd3d_ros.common.diagnostics import WARN
+from kd3d_ros.common.diagnostics import Status
+from kd3d_ros.common.statistics import Snapshot
+from kd3d_ros.shadow.comparison import Verdict
+from kd3d_ros.shadow.matching import MatchCounts
+from kd3d_ros.shadow.mining import MiningCounts
 
 #: A wrong stamp this close to a cloud's was most likely rewritten on the way [ns].
 _CLOSE = 200_000_000

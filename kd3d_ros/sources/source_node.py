@@ -17,10 +17,10 @@ from rclpy.qos import QoSProfile
 from rclpy.qos import ReliabilityPolicy
 from std_srvs.srv import SetBool
 
-from kd3d_ros.diagnostics import WARN
-from kd3d_ros.diagnostics import Status
-from kd3d_ros.diagnostics import to_message
-from kd3d_ros.prefetch import Prefetcher
+from kd3d_ros.common.diagnostics import WARN
+from kd3d_ros.common.diagnostics import Status
+from kd3d_ros.common.diagnostics import to_message
+from kd3d_ros.sources.prefetch import Prefetcher
 
 ItemT = TypeVar("ItemT")
 

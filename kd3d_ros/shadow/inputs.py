@@ -12,10 +12,10 @@ from sensor_msgs.msg import PointCloud2
 from vision_msgs.msg import Detection3DArray
 
 from kd3d_core.errors import Kd3dError
-from kd3d_ros.shadow_matching import Match
-from kd3d_ros.shadow_matching import MatchCounts
-from kd3d_ros.shadow_matching import Matcher
-from kd3d_ros.statistics import Statistics
+from kd3d_ros.common.statistics import Statistics
+from kd3d_ros.shadow.matching import Match
+from kd3d_ros.shadow.matching import MatchCounts
+from kd3d_ros.shadow.matching import Matcher
 
 
 class ShadowInputs:

@@ -19,13 +19,13 @@ from tf2_msgs.msg import TFMessage
 from kd3d_core.datasets.clouds import CloudOptions
 from kd3d_core.datasets.clouds import iter_clouds
 from kd3d_core.errors import Kd3dError
-from kd3d_ros import conversions
-from kd3d_ros import parameters
-from kd3d_ros import recording
-from kd3d_ros.parameters import parameter
-from kd3d_ros.recording import Recorded
-from kd3d_ros.source_node import SourceNode
-from kd3d_ros.source_node import cloud_qos
+from kd3d_ros.common import conversions
+from kd3d_ros.common import parameters
+from kd3d_ros.common.parameters import parameter
+from kd3d_ros.sources import recording
+from kd3d_ros.sources.recording import Recorded
+from kd3d_ros.sources.source_node import SourceNode
+from kd3d_ros.sources.source_node import cloud_qos
 
 #: Time between two messages on /clock [s].
 _CLOCK_PERIOD = 0.02

@@ -17,8 +17,8 @@ from kd3d_core.codec.grid import PillarInput
 from kd3d_core.ground import GroundEstimate
 from kd3d_core.pointcloud import PointCloud
 from kd3d_core.runtime.manifest import Manifest
-from kd3d_ros.cloud_facts import CloudFacts
-from kd3d_ros.cloud_facts import inspect
+from kd3d_ros.detector.cloud_facts import CloudFacts
+from kd3d_ros.detector.cloud_facts import inspect
 
 #: A mount this much outside the training heights is complained of [m].
 HEIGHT_MARGIN = 0.25

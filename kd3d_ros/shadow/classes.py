@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from kd3d_core.errors import Kd3dError
 from kd3d_core.geometry.boxes import Boxes3D
-from kd3d_ros.filters import parse_remap
+from kd3d_ros.common.filters import parse_remap
 
 
 class CommonClasses:

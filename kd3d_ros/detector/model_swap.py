@@ -11,9 +11,9 @@ from kd3d_core.runtime.backends.base import make_backend
 from kd3d_core.runtime.bundle import read_bundle
 from kd3d_core.runtime.default import default_bundle_path
 from kd3d_core.runtime.detector import Detector
-from kd3d_ros import engine_cache
-from kd3d_ros.detector_settings import DetectorSettings
-from kd3d_ros.model_view import ModelView
+from kd3d_ros.detector import engine_cache
+from kd3d_ros.detector.model_view import ModelView
+from kd3d_ros.detector.settings import DetectorSettings
 
 
 @dataclass(frozen=True, eq=False)

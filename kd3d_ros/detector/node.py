@@ -17,24 +17,24 @@ from sensor_msgs.msg import PointCloud2
 from std_srvs.srv import SetBool
 
 from kd3d_core.errors import Kd3dError
-from kd3d_ros import diagnostics
-from kd3d_ros import parameters
-from kd3d_ros.cloud_input import CloudInput
-from kd3d_ros.detector_checks import detector_statuses
-from kd3d_ros.detector_facts import DetectorFacts
-from kd3d_ros.detector_facts import gather
-from kd3d_ros.detector_settings import DetectorSettings
-from kd3d_ros.interfaces import require_vision_messages
-from kd3d_ros.model_service import ModelService
-from kd3d_ros.model_service import tell_of
-from kd3d_ros.model_swap import load_model
-from kd3d_ros.statistics import Statistics
-from kd3d_ros.tf_stage import TfStage
-from kd3d_ros.worker import LatestWorker
+from kd3d_ros.common import diagnostics
+from kd3d_ros.common import parameters
+from kd3d_ros.common.interfaces import require_vision_messages
+from kd3d_ros.common.statistics import Statistics
+from kd3d_ros.common.worker import LatestWorker
+from kd3d_ros.detector.checks import detector_statuses
+from kd3d_ros.detector.cloud_input import CloudInput
+from kd3d_ros.detector.facts import DetectorFacts
+from kd3d_ros.detector.facts import gather
+from kd3d_ros.detector.model_service import ModelService
+from kd3d_ros.detector.model_service import tell_of
+from kd3d_ros.detector.model_swap import load_model
+from kd3d_ros.detector.settings import DetectorSettings
+from kd3d_ros.detector.tf_stage import TfStage
 
 if TYPE_CHECKING:
-    from kd3d_ros.pipeline import Job
-    from kd3d_ros.pipeline import Pipeline
+    from kd3d_ros.detector.pipeline import Job
+    from kd3d_ros.detector.pipeline import Pipeline
 
 _LOG_PERIOD = 5.0
 _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -116,7 +116,7 @@ class DetectorNode(LifecycleNode):
         """Load the bundle and run it once."""
         try:
             require_vision_messages()
-            from kd3d_ros.pipeline import Pipeline
+            from kd3d_ros.detector.pipeline import Pipeline
 
             self._settings = parameters.read(self, DetectorSettings)
             self.get_logger().info("loading the model; compiling it may take a while")

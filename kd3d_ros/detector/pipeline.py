@@ -14,16 +14,16 @@ from kd3d_core.errors import Kd3dError
 from kd3d_core.geometry.boxes import Boxes3D
 from kd3d_core.pointcloud import PointCloud
 from kd3d_core.runtime.detector import Detection
-from kd3d_ros import conversions
-from kd3d_ros.box_watch import BoxWatch
-from kd3d_ros.cloud_input import describe_layout
-from kd3d_ros.detector_settings import DetectorSettings
-from kd3d_ros.health import HealthWatch
-from kd3d_ros.model_swap import LoadedModel
-from kd3d_ros.model_view import ModelView
-from kd3d_ros.outputs import Outputs
-from kd3d_ros.statistics import Statistics
-from kd3d_ros.tf_stage import TfStage
+from kd3d_ros.common import conversions
+from kd3d_ros.common.statistics import Statistics
+from kd3d_ros.detector.box_watch import BoxWatch
+from kd3d_ros.detector.cloud_input import describe_layout
+from kd3d_ros.detector.health import HealthWatch
+from kd3d_ros.detector.model_swap import LoadedModel
+from kd3d_ros.detector.model_view import ModelView
+from kd3d_ros.detector.outputs import Outputs
+from kd3d_ros.detector.settings import DetectorSettings
+from kd3d_ros.detector.tf_stage import TfStage
 
 _LOG_PERIOD = 5.0
 

@@ -1,0 +1,1 @@
+"""The detector node: clouds in, boxes out."""

@@ -1,0 +1,1 @@
+"""The shadow node: a teacher that watches a detector."""
