@@ -265,7 +265,7 @@ def test_mistakes_in_options_are_told(tmp_path):
         TrainConfig(model="huge").model_config_resolved()
     with pytest.raises(ValidationError):
         TrainConfig(model="tiny", epochs=3)
-    config = prepare(CONFIGS / "distill" / "quick_itkd.yaml", teacher=tmp_path / "no.ckpt")
+    config = prepare(CONFIGS / "distill" / "quick_distilled.yaml", teacher=tmp_path / "no.ckpt")
     config = config.model_copy(update={"out": tmp_path})
     toys = ToyDataset(1)
     with pytest.raises(Kd3dError, match="no checkpoint"):
