@@ -110,7 +110,7 @@ def iter_cloud_messages(path: Path | str, topic: str | None = None) -> Iterator[
         Kd3dError: The bag cannot be read, or the topic is missing or not unique.
     """
     path = Path(path)
-    with _opened(path) as reader:
+    with open_bag(path) as reader:
         yield from _messages(reader, path, [_cloud_topic(reader, path, topic)])
 
 
@@ -125,7 +125,7 @@ def iter_messages(path: Path | str, topics: dict[str, str]) -> Iterator[BagMessa
         Kd3dError: The bag cannot be read, or a topic is missing or of another type.
     """
     path = Path(path)
-    with _opened(path) as reader:
+    with open_bag(path) as reader:
         found = {c.topic: c.msgtype for c in reader.connections}
         for topic, kind in topics.items():
             if found.get(topic) != kind:
@@ -143,7 +143,7 @@ def count_clouds(path: Path | str, topic: str | None = None) -> int:
         Kd3dError: See `iter_cloud_messages`.
     """
     path = Path(path)
-    with _opened(path) as reader:
+    with open_bag(path) as reader:
         name = _cloud_topic(reader, path, topic)
         return sum(c.msgcount for c in reader.connections if c.topic == name)
 
@@ -182,8 +182,12 @@ def cloud_from_cdr(data: bytes, intensity_scale: float | None = None) -> PointCl
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator["AnyReader"]:
-    """A reader of the bag, for generators: what fails in it is the bag's fault."""
+def open_bag(path: Path) -> Iterator["AnyReader"]:
+    """A reader of the bag, for generators: what fails in it is the bag's fault.
+
+    Raises:
+        Kd3dError: There is no such bag, or it cannot be read.
+    """
     from rosbags.highlevel import AnyReader
 
     if not path.exists():

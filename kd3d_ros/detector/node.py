@@ -43,7 +43,7 @@ _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.
 class DetectorNode(LifecycleNode):
     """Loads a bundle when configured, detects while active.
 
-    Subscribes `~/input/points` and, for several sweeps or a target frame, /tf; publishes what
+    Subscribes `~/input/points` and, for several sweeps or another frame, /tf; publishes what
     `Outputs` says and /diagnostics; serves `~/enable` and `~/load_model`. Every cloud that is
     received ends in one of the counters processed, dropped, skipped, malformed and failed.
     """

@@ -2,16 +2,12 @@
 
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rosbags.highlevel import AnyReader
-from rosbags.typesys import Stores
-from rosbags.typesys import get_typestore
-
 from kd3d_core.datasets.bags import POINT_CLOUD
+from kd3d_core.datasets.bags import open_bag
 from kd3d_core.datasets.clouds import BAG_SUFFIXES
 from kd3d_core.errors import Kd3dError
 
@@ -56,7 +52,7 @@ def iter_recording(path: Path, topic: str = "") -> Iterator[Recorded]:
     Raises:
         Kd3dError: The bag cannot be read, or the topic is missing or not unique.
     """
-    with _opened(path) as reader:
+    with open_bag(path) as reader:
         name = _cloud_topic(reader, path, topic)
         kinds = {name: "points", "/tf": "tf", "/tf_static": "tf_static"}
         wanted = [
@@ -116,22 +112,6 @@ def with_header_stamp(data: bytes, stamp_ns: int) -> bytes:
 def _stamp(data: bytes) -> struct.Struct:
     """The layout of a stamp; the second byte of CDR tells the byte order."""
     return struct.Struct("<iI" if data[1] & 1 else ">iI")
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """A reader; what the library raises becomes a sentence."""
-    try:
-        # Bags of sqlite3 carry no definitions; these types are the same in every distribution.
-        with AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
-            yield reader
-    except Kd3dError:
-        raise
-    # Of damaged bags the library lets errors of sqlite, struct, yaml and assertions through.
-    except Exception as error:
-        raise Kd3dError(
-            f"{path} is not a readable bag ({error or type(error).__name__})"
-        ) from error
 
 
 def _cloud_topic(reader: Any, path: Path, topic: str) -> str:
