@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -51,13 +52,16 @@ def demo(
         threads=threads,
     )
     console = Console()
-    # The children are ended in `finally` blocks: let SIGTERM go through those, too.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A signal only asks for the end: an exception could come out in a callback of the middleware
+    # that swallows it, and the demo would go on. The children are ended in `finally` blocks.
+    interrupted = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: interrupted.set())
     try:
         environment.prepare()
         from kd3d_ros.demo.run import run_demo
 
-        run_demo(options, console)
+        run_demo(options, console, interrupted)
     except Kd3dError as error:
         Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(1)

@@ -38,10 +38,16 @@ from kd3d_ros.demo.view import summary
 _DRAIN = 10.0
 
 
-def run_demo(options: DemoOptions, console: Console) -> None:
+def run_demo(options: DemoOptions, console: Console, interrupted: threading.Event) -> None:
     """Start everything, watch, sum up, end everything.
 
+    Args:
+        options: What to run.
+        console: Where it is shown.
+        interrupted: Set from outside to end early.
+
     Raises:
+        KeyboardInterrupt: `interrupted` was set before the time was over.
         Kd3dError: A process died, no detection came, or the model or the input is missing.
     """
     bundle = options.model or default_bundle_path()
@@ -60,7 +66,8 @@ def run_demo(options: DemoOptions, console: Console) -> None:
         with _Spinning(recorder, classes, has_truth=options.input is None) as monitor:
             score = Score(EvalConfig())
             _warm_up(score)
-            last = _watch(options, processes, monitor, score, console, f"{name}: source")
+            with View(console, options.seconds) as view:
+                last = _watch(options, processes, monitor, score, view, name, interrupted)
             processes.stop(name)
             _drain(monitor)
             facts = _facts(monitor, score, f"{name}: source")
@@ -113,33 +120,35 @@ def _watch(
     processes: Processes,
     monitor: Monitor,
     score: Score,
-    console: Console,
-    source: str,
+    view: View,
+    name: str,
+    interrupted: threading.Event,
 ) -> HeardFrame:
     """Show the view until the time is over; the last frame.
 
     Raises:
         Kd3dError: A process died, or no detection came.
+        KeyboardInterrupt: `interrupted` was set.
     """
+    source = f"{name}: source"
     start = time.monotonic()
     first: float | None = None
     last: HeardFrame | None = None
-    with View(console, options.seconds) as view:
-        while first is None or time.monotonic() - first < options.seconds:
-            processes.check()
-            now = time.monotonic()
-            last = _score(monitor, score) or last
-            if first is None and last is not None:
-                first = now
-            if first is None and now - start > options.patience:
-                raise Kd3dError(_silence(monitor, processes, source, options.patience))
-            if first is not None and now - first >= options.record:
-                monitor.close_recording()
-            elapsed = 0.0 if first is None else now - first
-            status = monitor.status(source)[0] or "starting the processes"
-            view.show(elapsed, monitor, score, last.found if last else None, status)
-            time.sleep(0.2)
-    assert last is not None
+    while last is None or first is None or time.monotonic() - first < options.seconds:
+        processes.check()
+        now = time.monotonic()
+        last = _score(monitor, score) or last
+        if first is None and last is not None:
+            first = now
+        if first is None and now - start > options.patience:
+            raise Kd3dError(_silence(monitor, processes, source, options.patience))
+        if first is not None and now - first >= options.record:
+            monitor.close_recording()
+        elapsed = 0.0 if first is None else now - first
+        status = monitor.status(source)[0] or "starting the processes"
+        view.show(elapsed, monitor, score, last.found if last else None, status)
+        if interrupted.wait(0.2):
+            raise KeyboardInterrupt
     return last
 
 
