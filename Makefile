@@ -3,7 +3,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-EXTRAS := ros,cpu,train,sim,dev
+EXTRAS := ros,cpu,train,sim,data,dev,oracle
+# Their own requirements clash with ours: nuscenes-devkit and av2, with which the tests compare the
+# metrics, want other versions of NumPy; pccm wants a lark that overwrites the one of the ROS wheels
+# (and works with that). What they import of the rest is in the extra `oracle`. TensorRT for RTX, with
+# which the tests build engines, would bring CUDA libraries that nothing here can use.
+BARE := nuscenes-devkit av2 spconv-cu120 cumm-cu120 pccm tensorrt-rtx tensorrt-rtx-cu13 \
+	tensorrt-rtx-cu13-bindings tensorrt-rtx-cu13-libs cuda-bindings cuda-pathfinder
 CODE := kd3d_core kd3d_ros launch tests benchmarks scripts setup.py
 # Google docstrings; magic, __init__ and members of protocols need none; QoS keeps its letters.
 PEP257 := --convention google --add-ignore D102 D105 D107 D403
@@ -23,6 +29,7 @@ $(READY): setup.py setup.cfg constraints.txt scripts/build_ros_messages.py
 	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip setuptools
 	@echo "Installing (a few minutes the first time) ..."
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps $(BARE)
 	$(BIN)/python scripts/build_ros_messages.py
 	@touch $@
 

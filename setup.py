@@ -6,6 +6,7 @@ from setuptools import find_packages
 from setuptools import setup
 
 PACKAGE = "kd3d_ros"
+CONFIGS = ("arena", "distill", "fastdds", "foxglove", "ros", "rviz", "simulate", "train")
 
 RUNTIME = [
     "numba>=0.60",
@@ -45,6 +46,7 @@ ROS = [
 ]
 CPU = ["onnxruntime>=1.18", "openvino>=2024.4"]
 GPU = [
+    "cuda-bindings>=12.6",  # what the TensorRT backend copies and launches with
     "tensorrt>=8.6",
     # The cu120 wheels end at Python 3.11; cu126 is the same library for newer interpreters.
     "spconv-cu120>=2.3.6; python_version < '3.12'",
@@ -57,10 +59,32 @@ TRAIN = [
     "tensorboard>=2.16",
     "torch>=2.6",
 ]
+# Waymo (Parquet) and Argoverse 2 (Feather).
+DATA = ["pyarrow>=15"]
+# TensorRT for RTX, which builds engines on a machine without a GPU: `kd3d_core compile`.
+RTX = ["cuda-bindings>=13", "tensorrt-rtx>=1.7"]
+# What voxel networks need on a CPU, to be tested there; `gpu` has it with TensorRT. On Python
+# 3.11 beside ROS wheels the Makefile installs it without its dependencies (see there).
+VOXEL = [requirement for requirement in GPU if requirement.startswith("spconv")]
 SIM = ["embreex>=2.17"]
 VIZ = ["matplotlib>=3.8", "open3d>=0.18"]
 # Many recordings over many machines: `kd3d_core shadow --ray`.
 FLEET = ["ray>=2.40"]
+# What the packages import that the Makefile installs without their dependencies.
+ORACLE = [
+    "cachetools>=5",  # nuscenes-devkit
+    "joblib>=1.4",  # av2, nuscenes-devkit
+    "opencv-python-headless>=4.10",  # av2, nuscenes-devkit
+    "pandas>=2",  # av2
+    "polars>=1",  # av2
+    "pyquaternion>=0.9.9",  # nuscenes-devkit
+    "scikit-learn>=1.4",  # nuscenes-devkit
+    "universal-pathlib>=0.2",  # av2
+    "ccimport>=0.4",  # spconv
+    "fire>=0.7",  # spconv
+    "portalocker>=2",  # spconv
+    "pybind11>=2.13",  # spconv
+]
 DEV = [
     "catkin-pkg>=1.0",
     "flake8>=7",  # behind ament_flake8
@@ -93,10 +117,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
         (f"share/{PACKAGE}/launch", glob("launch/*.launch.py")),
-        *(
-            (f"share/{PACKAGE}/config/{kind}", glob(f"config/{kind}/*"))
-            for kind in ("ros", "rviz", "foxglove", "fastdds", "train", "distill", "simulate")
-        ),
+        *((f"share/{PACKAGE}/config/{kind}", glob(f"config/{kind}/*")) for kind in CONFIGS),
     ],
     install_requires=RUNTIME,
     extras_require={
@@ -105,6 +126,10 @@ setup(
         "gpu": GPU,
         "train": TRAIN,
         "sim": SIM,
+        "data": DATA,
+        "rtx": RTX,
+        "voxel": VOXEL,
+        "oracle": ORACLE,
         "viz": VIZ,
         "fleet": FLEET,
         "dev": DEV,

@@ -53,6 +53,28 @@ ALLOWED = {
         "runtime",
         "visualization",
     },
+    "inspection": {
+        "geometry",
+        "pointcloud",
+        "frame",
+        "ground",
+        "datasets",
+        "evaluation",
+        "visualization",
+        "replay",
+    },
+    "arena": {
+        "geometry",
+        "pointcloud",
+        "frame",
+        "codec",
+        "datasets",
+        "models",
+        "distillation",
+        "evaluation",
+        "training",
+        "replay",
+    },
 }
 #: Rooms that run without training: these packages must not appear there, at any depth of a file.
 NO_TORCH = (
@@ -66,6 +88,7 @@ NO_TORCH = (
     "datasets",
     "evaluation",
     "replay",
+    "inspection",
 )
 ROS_PACKAGES = {"rclpy", "sensor_msgs", "vision_msgs", "std_msgs", "launch", "launch_ros"}
 

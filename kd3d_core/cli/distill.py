@@ -57,6 +57,15 @@ def distill(
     max_steps: Annotated[
         int | None, typer.Option(min=1, help="Number of steps, instead of max_steps.")
     ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Frames a step and device, instead of batch_size.")
+    ] = None,
+    devices: Annotated[
+        int | None, typer.Option(min=1, help="GPUs of this machine, instead of devices.")
+    ] = None,
+    num_nodes: Annotated[
+        int | None, typer.Option(min=1, help="Machines, instead of num_nodes; use torchrun.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from last.ckpt in the output folder.")
     ] = False,
@@ -81,6 +90,9 @@ def distill(
         val=val,
         out=out,
         max_steps=max_steps,
+        batch_size=batch_size,
+        devices=devices,
+        num_nodes=num_nodes,
         teacher=teacher,
         student=student,
         bags=bags,

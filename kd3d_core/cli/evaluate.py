@@ -2,33 +2,42 @@
 
 from collections.abc import Callable
 from collections.abc import Sequence
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Annotated
+from typing import Any
 
 import typer
 
 if TYPE_CHECKING:
+    from kd3d_core.evaluation.breakdown import BreakdownAccumulator
     from kd3d_core.frame import Frame
     from kd3d_core.frame import FrameDataset
     from kd3d_core.geometry.boxes import Boxes3D
 
 
-class DataFormat(str, Enum):
-    """Layouts of a data set on disk."""
-
-    simulated = "simulated"
-    kitti = "kitti"
-
-
 def evaluate(
     model: Annotated[Path, typer.Argument(help="A checkpoint (.ckpt) or a bundle (.kd3d).")],
-    data: Annotated[Path, typer.Argument(help="Folder of the data set.")],
-    data_format: Annotated[
-        DataFormat, typer.Option("--format", help="Layout of the data set.")
-    ] = DataFormat.simulated,
+    data: Annotated[Path, typer.Argument(help="Folder of the data set, or a bag with labels.")],
+    format: Annotated[
+        str | None,
+        typer.Option(
+            help="Layout: simulated, kitti, kitti-tracking, kitti-raw, nuscenes, waymo, "
+            "argoverse2, folder or bag; told by what lies in the folder if left out."
+        ),
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Which part, in the data set's words.")] = None,
+    metrics: Annotated[
+        str, typer.Option(help="kd3d, or also those of nuscenes, kitti, waymo or argoverse2.")
+    ] = "kd3d",
+    region: Annotated[
+        bool, typer.Option(help="Argoverse 2: only the region of interest (needs the maps).")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Also write the result as JSON.")] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Folder for evaluation.html and evaluation.json: curves, breakdowns."),
+    ] = None,
     min_points: Annotated[
         int, typer.Option(min=0, help="Boxes with fewer points do not count.")
     ] = 5,
@@ -50,13 +59,17 @@ def evaluate(
 ) -> None:
     """Compare a model's detections with ground truth.
 
-    Prints average precision for each class and distance ring.
+    Prints average precision for each class and distance ring; with --metrics, a benchmark's own
+    figures on the same frames.
     """
     import json
 
     from rich.console import Console
 
+    from kd3d_core.datasets.opening import open_dataset
+    from kd3d_core.evaluation.breakdown import BreakdownAccumulator
     from kd3d_core.evaluation.config import EvalConfig
+    from kd3d_core.evaluation.official import open_benchmark
     from kd3d_core.evaluation.report import result_table
     from kd3d_core.evaluation.score import score
     from kd3d_core.files import write_text
@@ -69,18 +82,47 @@ def evaluate(
         min_points=min_points,
         score_threshold=score_threshold,
     )
-    predict, classes = _predictor(model)
-    dataset = _dataset(data, data_format)
-    result = score(predict, dataset, settings, classes=classes, frames=frames, console=console)
+    predict, classes, sweeps = _predictor(model)
+    dataset = open_dataset(data, format=format, split=split, classes=classes, sweeps=sweeps)
+    listeners: list[Callable[[int, Frame, Boxes3D], None]] = []
+    official = None
+    if metrics != "kd3d":
+        official = open_benchmark(metrics, dataset, classes, region=region)
+        listeners.append(official.add)
+    breakdown = None
+    if report is not None:
+        breakdown = BreakdownAccumulator(classes, settings)
+        listeners.append(_breaking_down(breakdown, dataset))
+    result = score(
+        predict,
+        dataset,
+        settings,
+        classes=classes,
+        frames=frames,
+        console=console,
+        also=listeners,
+    )
     console.print(result_table(result, title=model.name))
+    told: dict[str, Any] = {"model": str(model), "data": str(data)} | result.to_dict()
+    if official is not None:
+        told[metrics], table = official.result()
+        console.print(table)
     if out is not None:
-        text = json.dumps({"model": str(model), "data": str(data)} | result.to_dict(), indent=2)
-        write_text(out, text + "\n")
+        write_text(out, json.dumps(told, indent=2) + "\n")
         console.print(f"written: {out}")
+    if report is not None and breakdown is not None:
+        from kd3d_core.inspection.evaluation_page import write_evaluation_page
+
+        found = breakdown.result()
+        text = json.dumps(told | {"breakdown": found.to_dict()}, indent=2)
+        write_text(report / "evaluation.json", text + "\n")
+        title = f"{model.name} on {data}"
+        page = write_evaluation_page(report / "evaluation.html", found, result, title)
+        console.print(f"written: {page}", highlight=False)
 
 
-def _predictor(path: Path) -> "tuple[Callable[[Frame], Boxes3D], Sequence[str]]":
-    """The detector of a bundle or a checkpoint, and its classes.
+def _predictor(path: Path) -> "tuple[Callable[[Frame], Boxes3D], Sequence[str], int]":
+    """The detector of a bundle or a checkpoint, its classes, and the sweeps it was trained on.
 
     Average precision wants weak detections too, so both are read at a low score.
     """
@@ -88,19 +130,29 @@ def _predictor(path: Path) -> "tuple[Callable[[Frame], Boxes3D], Sequence[str]]"
         from kd3d_core.runtime.detector import Detector
 
         detector = Detector.load(path).with_decode(score_threshold=0.05)
-        return lambda frame: detector(frame.cloud).boxes, detector.manifest.classes
+        manifest = detector.manifest
+        return lambda frame: detector(frame.cloud).boxes, manifest.classes, manifest.sweeps
+    from kd3d_core.training.checkpoint import read_checkpoint
     from kd3d_core.training.predict import NetworkPredictor
 
     predictor = NetworkPredictor.load(path)
-    return predictor, predictor.model.classes
+    return predictor, predictor.model.classes, read_checkpoint(path).sweeps
 
 
-def _dataset(root: Path, data_format: DataFormat) -> "FrameDataset":
-    """The reader of a folder."""
-    if data_format is DataFormat.kitti:
-        from kd3d_core.datasets.kitti import KittiDataset
+def _breaking_down(
+    breakdown: "BreakdownAccumulator", dataset: "FrameDataset"
+) -> "Callable[[int, Frame, Boxes3D], None]":
+    """Feeds the breakdown, with KITTI's occlusion where the data set knows it."""
+    from kd3d_core.datasets.kitti import KittiDataset
+    from kd3d_core.evaluation.score import in_labelled_view
 
-        return KittiDataset(root)
-    from kd3d_core.datasets.simulated import SimulatedDataset
+    def add(index: int, frame: "Frame", pred: "Boxes3D") -> None:
+        occlusion = None
+        if isinstance(dataset, KittiDataset):
+            labels = dataset.labels(index)
+            occlusion = labels.occluded[labels.known]
+        pred = in_labelled_view(dataset, index, pred)
+        if frame.boxes is not None:
+            breakdown.add(pred, frame.boxes, frame.num_points, occlusion)
 
-    return SimulatedDataset(root)
+    return add

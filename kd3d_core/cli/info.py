@@ -6,8 +6,11 @@ from typing import Annotated
 
 import typer
 
+from kd3d_core.errors import Kd3dError
+
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from kd3d_core.models.config import ModelConfig
 
@@ -24,12 +27,24 @@ def info(
         int | None,
         typer.Option(min=0, help="Occupied cells to charge pillar encoders for. Default: most."),
     ] = None,
+    compare: Annotated[
+        bool,
+        typer.Option("--compare", help="Our networks beside the published figures."),
+    ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="With --compare: print JSON instead of a table."),
+    ] = False,
 ) -> None:
     """Show the presets, or one model layer by layer, or what a bundle says of itself."""
     from rich.console import Console
 
     console = Console()
-    if target is None:
+    if (as_json and not compare) or (compare and target is not None):
+        raise Kd3dError("info: use --compare without a target, and --json with --compare.")
+    if compare:
+        _print_comparison(console, as_json)
+    elif target is None:
         _print_presets(console, pillars)
     elif target.endswith(".kd3d"):
         _print_bundle(console, Path(target))
@@ -42,19 +57,34 @@ def info(
 
 
 def _print_presets(console: "Console", pillars: int | None) -> None:
-    """A table with a row for each preset."""
+    """A table with a row for each preset, then one for the networks of the papers."""
+    from kd3d_core.models.presets import PAPER_PRESETS
+    from kd3d_core.models.presets import PRESETS
+    from kd3d_core.models.presets import VOXEL_PRESETS
+
+    console.print(_preset_table("Model presets", (*PRESETS, *VOXEL_PRESETS), pillars))
+    console.print(_preset_table("Networks of the papers", PAPER_PRESETS, pillars))
+    console.print(
+        "GMAC: true multiply-accumulates of one cloud, in thousand millions, without sparse "
+        "convolutions. `kd3d_core info PRESET` lists the layers, `kd3d_core info --compare` what "
+        "was published.",
+        style="dim",
+    )
+
+
+def _preset_table(title: str, names: tuple[str, ...], pillars: int | None) -> "Table":
+    """A table with a row for each of the presets."""
     from rich.table import Table
 
     from kd3d_core.models.complexity import count
-    from kd3d_core.models.presets import PRESETS
     from kd3d_core.models.presets import preset
 
-    table = Table(title="Model presets")
+    table = Table(title=title)
     for name in ("preset", "input", "blocks", "neck", "head"):
         table.add_column(name)
     for name in ("parameters", "GMAC"):
         table.add_column(name, justify="right")
-    for name in PRESETS:
+    for name in names:
         config = preset(name)
         cost = count(config, pillars)
         table.add_row(
@@ -62,16 +92,56 @@ def _print_presets(console: "Console", pillars: int | None) -> None:
             _input_words(config),
             " ".join(f"{block.layers + 1}x{block.channels}" for block in config.blocks),
             f"{len(config.blocks)}x{config.neck_channels}",
-            f"{config.head.shared_channels}/{config.head.branch_channels}",
+            _head_words(config),
             f"{cost.parameters:,}",
             f"{cost.macs / 1e9:.2f}",
         )
+    return table
+
+
+def _head_words(config: "ModelConfig") -> str:
+    """The head in short, such as `64/64, 6 tasks`."""
+    head = config.head
+    if head.type == "anchor":
+        return f"{2 * len(head.anchors)} anchors"
+    tasks = f", {len(head.tasks)} tasks" if head.tasks else ""
+    return f"{head.shared_channels}/{head.branch_channels}{tasks}"
+
+
+def _print_comparison(console: "Console", as_json: bool) -> None:
+    """Every published figure beside ours, as a table or as JSON."""
+    import json
+
+    from rich.table import Table
+
+    from kd3d_core.models.compare import NOTES
+    from kd3d_core.models.compare import WORDS
+    from kd3d_core.models.compare import compare
+
+    rows = compare()
+    if as_json:
+        typer.echo(json.dumps([row.to_dict() for row in rows], indent=2))
+        return
+    table = Table(title="Published figures and ours")
+    for name in ("network", "preset", "what", "source"):
+        table.add_column(name)
+    for name in ("published", "ours", "difference", ""):
+        table.add_column(name, justify="right")
+    for row in rows:
+        told = row.published
+        table.add_row(
+            told.original,
+            told.model,
+            WORDS[told.quantity],
+            told.source,
+            f"{told.value:g}",
+            f"{row.ours:.2f}",
+            f"{100 * row.difference:+.2f} %",
+            "OK" if row.ok else "differs",
+        )
     console.print(table)
-    console.print(
-        "GMAC: true multiply-accumulates of one cloud, in thousand millions. "
-        "`kd3d_core info PRESET` lists the layers.",
-        style="dim",
-    )
+    for note in NOTES:
+        console.print(note, style="dim")
 
 
 def _print_layers(console: "Console", config: "ModelConfig", pillars: int | None) -> None:

@@ -7,6 +7,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from kd3d_core import __version__
+from kd3d_core.cli.arena import arena
+from kd3d_core.cli.bench import bench
+from kd3d_core.cli.compile import compile_model
+from kd3d_core.cli.data import data
 from kd3d_core.cli.detect import detect
 from kd3d_core.cli.distill import distill
 from kd3d_core.cli.evaluate import evaluate
@@ -26,8 +30,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for verb in (simulate, train, distill, evaluate, export, detect, replay, shadow, info):
+for verb in (
+    simulate,
+    train,
+    distill,
+    arena,
+    evaluate,
+    export,
+    detect,
+    replay,
+    shadow,
+    bench,
+    info,
+):
     app.command()(verb)
+app.command("compile")(compile_model)
+app.add_typer(data, name="data")
 
 
 def _print_version(wanted: bool) -> None:

@@ -22,6 +22,15 @@ def train(
     max_steps: Annotated[
         int | None, typer.Option(min=1, help="Number of steps, instead of max_steps.")
     ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Frames a step and device, instead of batch_size.")
+    ] = None,
+    devices: Annotated[
+        int | None, typer.Option(min=1, help="GPUs of this machine, instead of devices.")
+    ] = None,
+    num_nodes: Annotated[
+        int | None, typer.Option(min=1, help="Machines, instead of num_nodes; use torchrun.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from last.ckpt in the output folder.")
     ] = False,
@@ -34,4 +43,14 @@ def train(
     from kd3d_core.training.launch import prepare
     from kd3d_core.training.run import train as run
 
-    run(prepare(config, data=data, val=val, out=out, max_steps=max_steps), resume=resume)
+    settings = prepare(
+        config,
+        data=data,
+        val=val,
+        out=out,
+        max_steps=max_steps,
+        batch_size=batch_size,
+        devices=devices,
+        num_nodes=num_nodes,
+    )
+    run(settings, resume=resume)

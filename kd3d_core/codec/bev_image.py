@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from kd3d_core.codec.grid import BevGrid
 from kd3d_core.codec.grid import BevImageInput
-from kd3d_core.codec.pillars import locate
 
 #: Channels after the slices: highest, lowest, intensity, density.
 EXTRA_CHANNELS = 4
@@ -43,60 +42,121 @@ _CELL_TABLE = _saturation(_CELL_FULL)
 @njit(cache=True, nogil=True)
 def _accumulate(
     points: NDArray[np.float32],
-    cells: NDArray[np.int32],
-    bottom: float,
+    low: tuple[float, float, float],
     top: float,
+    cell: float,
+    shape: tuple[int, int],
     image: NDArray[np.float32],
-) -> None:
-    """Add the points to a zero image (S + 4, cells): counts, height bounds, sums.
+    touched: NDArray[np.int32],
+) -> tuple[int, int]:
+    """Add the points to a zero image: counts, height bounds, sums.
 
     Args:
-        points: (N, 4); cells: (N,) or -1 outside the grid.
-        cells: Cell of each point.
-        bottom: Height of the lowest slice's floor [m].
-        top: Height of the highest slice's ceiling [m].
-        image: Output; counts are NEGATIVE, so that `_normalise` knows what it has still to do.
+        points: (N, 4) x, y, z [m], intensity.
+        low: Low corner of the grid x, y, z [m].
+        top: Upper end of the height range [m], exclusive.
+        cell: Edge of a cell [m].
+        shape: Rows, columns.
+        image: (cells, S + 4); output.
+        touched: (cells,) output: the cells that hold points, in the order of their first.
+
+    Returns:
+        How many cells were touched, and how many points are inside.
     """
-    slices = image.shape[0] - 4
-    scale = 1.0 / (top - bottom)
+    slices = image.shape[1] - 4
+    scale = 1.0 / (top - low[2])
+    cells = inside = 0
     for i in range(len(points)):
-        cell = cells[i]
-        if cell < 0:
+        # As `pillars.locate`, which says why the integer coordinates are the ones to check.
+        column = np.floor((points[i, 0] - low[0]) / cell)
+        row = np.floor((points[i, 1] - low[1]) / cell)
+        z = points[i, 2]
+        if not (0 <= column < shape[1] and 0 <= row < shape[0] and low[2] <= z < top):
             continue
-        height = np.float32((points[i, 2] - bottom) * scale)
-        level = min(int(height * slices), slices - 1)
-        image[level, cell] -= np.float32(1)
-        if image[slices + 3, cell] == 0:
-            image[slices, cell] = height
-            image[slices + 1, cell] = height
+        inside += 1
+        place = int(row) * shape[1] + int(column)
+        height = np.float32((z - low[2]) * scale)
+        image[place, min(int(height * slices), slices - 1)] += np.float32(1)
+        if image[place, slices + 3] == 0:
+            touched[cells] = place
+            cells += 1
+            image[place, slices] = height
+            image[place, slices + 1] = height
         else:
-            image[slices, cell] = max(image[slices, cell], height)
-            image[slices + 1, cell] = min(image[slices + 1, cell], height)
-        image[slices + 2, cell] += points[i, 3]
-        image[slices + 3, cell] -= np.float32(1)
+            image[place, slices] = max(image[place, slices], height)
+            image[place, slices + 1] = min(image[place, slices + 1], height)
+        image[place, slices + 2] += points[i, 3]
+        image[place, slices + 3] += np.float32(1)
+    return cells, inside
 
 
 @njit(cache=True, nogil=True)
 def _normalise(
-    cells: NDArray[np.int32],
+    touched: NDArray[np.int32],
     image: NDArray[np.float32],
     slice_table: NDArray[np.float32],
     cell_table: NDArray[np.float32],
 ) -> None:
-    """Turn the sums of `_accumulate` into channels, in place.
-
-    It visits the points again rather than all cells, of which more than nine in ten are empty.
-    """
-    slices = image.shape[0] - 4
-    for cell in cells:
-        if cell < 0 or image[slices + 3, cell] >= 0:  # outside, or this cell is done
-            continue
-        count = -image[slices + 3, cell]
-        image[slices + 2, cell] /= count
-        image[slices + 3, cell] = cell_table[min(int(count), len(cell_table) - 1)]
+    """Turn the sums of `_accumulate` into channels, in place, in the cells that hold points."""
+    slices = image.shape[1] - 4
+    for place in touched:
+        count = image[place, slices + 3]
+        image[place, slices + 2] /= count
+        image[place, slices + 3] = cell_table[min(int(count), len(cell_table) - 1)]
         for level in range(slices):
-            hits = int(-image[level, cell])
-            image[level, cell] = slice_table[min(hits, len(slice_table) - 1)]
+            hits = int(image[place, level])
+            image[place, level] = slice_table[min(hits, len(slice_table) - 1)]
+
+
+@njit(cache=True, nogil=True)
+def _clear(touched: NDArray[np.int32], image: NDArray[np.float32]) -> None:
+    """Set the cells that hold points back to zero; nine in ten hold none."""
+    for place in touched:
+        for channel in range(image.shape[1]):
+            image[place, channel] = 0
+
+
+class BevCanvas:
+    """An image that is drawn again and again in the same memory. Not for several threads."""
+
+    def __init__(self, grid: BevGrid, config: BevImageInput, *, channels_last: bool) -> None:
+        """Take the memory.
+
+        Args:
+            grid: The cells.
+            config: The number of slices.
+            channels_last: Keep the channels of a cell together in memory, which convolutions on
+                CPUs prefer, and drawing too; else the rows of a channel.
+        """
+        rows, columns = grid.shape
+        channels = config.slices + EXTRA_CHANNELS
+        self._grid = grid
+        cells = rows * columns
+        # The kernels see (cells, channels), the caller (channels, rows, columns), both as views.
+        if channels_last:
+            self._cells = np.zeros((cells, channels), np.float32)
+            self._image = self._cells.reshape(rows, columns, channels).transpose(2, 0, 1)
+        else:
+            self._image = np.zeros((channels, rows, columns), np.float32)
+            self._cells = self._image.reshape(channels, cells).T
+        self._touched = np.empty(cells, np.int32)
+        self._count = 0
+
+    def draw(self, points: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
+        """Draw a cloud in place of the one before; see `make_bev_image`.
+
+        Returns:
+            The image, which the next call overwrites, and the number of points inside the grid.
+        """
+        grid = self._grid
+        low = (grid.x[0], grid.y[0], grid.z[0])
+        _clear(self._touched[: self._count], self._cells)
+        count, inside = _accumulate(
+            points, low, grid.z[1], grid.cell, grid.shape, self._cells, self._touched
+        )
+        _normalise(self._touched[:count], self._cells, _SLICE_TABLE, _CELL_TABLE)
+        self._count = count
+        return self._image, inside
 
 
 def make_bev_image(
@@ -110,14 +170,8 @@ def make_bev_image(
         config: The number of slices.
 
     Returns:
-        (slices + 4, rows, columns) float32 in [0, 1], channels as in the table of this module, and
-        the number of points inside the grid. An empty cloud gives an image of zeros.
+        (slices + 4, rows, columns) float32 in [0, 1], C-contiguous, channels as in the table of
+        this module, and the number of points inside the grid. An empty cloud gives an image of
+        zeros.
     """
-    rows, columns = grid.shape
-    low = (grid.x[0], grid.y[0], grid.z[0])
-    cells = np.empty(len(points), np.int32)
-    inside = locate(points, low, grid.z[1], grid.cell, (rows, columns), cells)
-    image = np.zeros((config.slices + EXTRA_CHANNELS, rows * columns), np.float32)
-    _accumulate(points, cells, grid.z[0], grid.z[1], image)
-    _normalise(cells, image, _SLICE_TABLE, _CELL_TABLE)
-    return image.reshape(-1, rows, columns), inside
+    return BevCanvas(grid, config, channels_last=False).draw(points)

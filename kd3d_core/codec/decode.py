@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 from typing import Literal
 
@@ -14,6 +13,8 @@ from pydantic import PositiveInt
 
 from kd3d_core.codec.grid import BevGrid
 from kd3d_core.codec.heads import HeadMaps
+from kd3d_core.codec.heads import Tasks
+from kd3d_core.codec.heads import task_of_class
 from kd3d_core.codec.rotation import decode_rotation
 from kd3d_core.config import Config
 from kd3d_core.errors import Kd3dError
@@ -85,10 +86,18 @@ def _peaks(
     found = np.empty(1024, np.int64)
     count = 0
     for k in range(classes):
+        least = threshold[k]
         for row in range(rows):
+            # Nearly all rows hold nothing; counting alone is compiled to eight at a time.
+            above = 0
+            for column in range(columns):
+                if heatmap[k, row, column] >= least:  # NaN counts as nothing
+                    above += 1
+            if above == 0:
+                continue
             for column in range(columns):
                 value = heatmap[k, row, column]
-                if not value >= threshold[k]:  # NaN leaves here too
+                if not value >= least:
                     continue
                 highest = value
                 for y in range(max(row - 1, 0), min(row + 2, rows)):
@@ -110,12 +119,64 @@ def _peaks(
     return found, logits
 
 
+@njit(cache=True, nogil=True)
+def _read(
+    found: NDArray[np.int64],
+    task: NDArray[np.int64],
+    low: tuple[float, float],
+    step: float,
+    offset: NDArray[np.float32],
+    height: NDArray[np.float32],
+    size: NDArray[np.float32],
+    rotation: NDArray[np.float32],
+    velocity: NDArray[np.float32],
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+    """Read the regressions at peaks, each from the channels of its class's task.
+
+    Args:
+        found: (P,) indices into the flattened heatmap (K, H, W).
+        task: (K,) number of the task of each class.
+        low: Low corner of the grid x, y [m].
+        step: Edge of an output cell [m].
+        offset: (T * 2, H, W); the others likewise, as `HeadMaps` describes them for T tasks.
+        height: (T, H, W).
+        size: (T * 3, H, W).
+        rotation: (T * 4, H, W).
+        velocity: (T * 2, H, W).
+
+    Returns:
+        (P,) int64 labels, (P, 3 + 3 + 2) float32 centre, size and velocity, (P, 4) float32
+        rotation.
+    """
+    rows, columns = height.shape[1:]
+    label = np.empty(len(found), np.int64)
+    boxes = np.empty((len(found), 8), np.float32)
+    turn = np.empty((len(found), 4), np.float32)
+    for i in range(len(found)):
+        k, cell = divmod(found[i], rows * columns)
+        row, column = divmod(cell, columns)
+        t = task[k]
+        label[i] = k
+        boxes[i, 0] = low[0] + (column + np.float64(offset[2 * t, row, column])) * step
+        boxes[i, 1] = low[1] + (row + np.float64(offset[2 * t + 1, row, column])) * step
+        boxes[i, 2] = height[t, row, column]
+        for c in range(3):
+            logarithm = np.float64(size[3 * t + c, row, column])
+            boxes[i, 3 + c] = math.exp(min(max(logarithm, -_MAX_LOG_SIZE), _MAX_LOG_SIZE))
+        for c in range(2):
+            boxes[i, 6 + c] = velocity[2 * t + c, row, column]
+        for c in range(4):
+            turn[i, c] = rotation[4 * t + c, row, column]
+    return label, boxes, turn
+
+
 def decode(
     maps: HeadMaps[NDArray[Any]],
     grid: BevGrid,
     stride: int,
     classes: Sequence[str],
     config: DecodeConfig,
+    tasks: Tasks = (),
 ) -> Boxes3D:
     """Read the boxes of one frame from its maps.
 
@@ -125,6 +186,7 @@ def decode(
         stride: Grid cells per output cell.
         classes: The K class names of the heatmap's channels.
         config: Thresholds and limits.
+        tasks: The tasks of the head; empty for one.
 
     Returns:
         Boxes in the frame of the grid, by falling score.
@@ -135,70 +197,47 @@ def decode(
     heatmap = np.ascontiguousarray(maps.heatmap, np.float32)
     if heatmap.ndim != 3 or len(heatmap) != len(classes):
         raise ValueError(f"heatmap has shape {heatmap.shape}, not ({len(classes)}, H, W)")
-    rows, columns = heatmap.shape[1:]
     threshold = per_class(config.score_threshold, classes, "score_threshold")
     found, logits = _peaks(heatmap, _logit(threshold))
     order = np.argsort(-logits, kind="stable")[: config.pre_nms]
-    label, cell = np.divmod(found[order], rows * columns)
-    boxes = _gather(maps, grid.cell * stride, (grid.x[0], grid.y[0]), label, cell, classes)
-    score = 1.0 / (1.0 + np.exp(-np.clip(logits[order], -60.0, 60.0)))
-    boxes = replace(boxes, score=score.astype(np.float32))
-    return suppress(boxes, config)[: config.max_boxes]
+    label, read, rotation = _read(
+        found[order],
+        np.array(task_of_class(len(classes), tasks), np.int64),
+        (grid.x[0], grid.y[0]),
+        grid.cell * stride,
+        *(np.ascontiguousarray(each, np.float32) for each in maps.as_tuple()[1:]),
+    )
+    boxes = Boxes3D(
+        center=read[:, :3],
+        size=read[:, 3:6],
+        yaw=decode_rotation(rotation.astype(np.float64)).astype(np.float32),
+        velocity=read[:, 6:],
+        score=(1.0 / (1.0 + np.exp(-np.clip(logits[order], -60.0, 60.0)))).astype(np.float32),
+        label=label,
+        classes=tuple(classes),
+    )
+    return suppress(boxes, config, config.max_boxes)
 
 
-def suppress(boxes: Boxes3D, config: DecodeConfig) -> Boxes3D:
+def suppress(boxes: Boxes3D, config: DecodeConfig, most: int | None = None) -> Boxes3D:
     """Non-maximum suppression within each class.
+
+    Args:
+        boxes: Before suppression.
+        config: How, and with what thresholds.
+        most: At most this many boxes are kept; None keeps all.
 
     Returns:
         The kept boxes by falling score; equal scores keep their order.
     """
     rotated = config.nms == "rotated"
     name = "nms_threshold" if rotated else "circle_radius"
-    limits = per_class(getattr(config, name), boxes.classes, name)
-    bev = boxes.bev
-    kept = [np.zeros(0, np.int64)]
-    for label, limit in enumerate(limits):
-        index = np.flatnonzero(boxes.label == label)
-        if len(index) == 0:
-            continue
-        score = boxes.score[index]
-        if rotated:
-            kept.append(index[rotated_nms(bev[index], score, limit)])
-        else:
-            kept.append(index[circle_nms(bev[index, :2], score, limit)])
-    index = np.sort(np.concatenate(kept))
-    return boxes[index[np.argsort(-boxes.score[index], kind="stable")]]
-
-
-def _gather(
-    maps: HeadMaps[NDArray[Any]],
-    step: float,
-    low: tuple[float, float],
-    label: NDArray[np.int64],
-    cell: NDArray[np.int64],
-    classes: Sequence[str],
-) -> Boxes3D:
-    """Boxes (P,) with score 1 from the regression maps (C, H, W) at cells (P,) of edge `step`."""
-    columns = maps.heatmap.shape[-1]
-    row, column = np.divmod(cell, columns)
-
-    def at(values: NDArray[Any]) -> NDArray[np.float64]:
-        """(P, C) float64 values of a map at the cells."""
-        return np.asarray(values)[:, row, column].T.astype(np.float64)
-
-    offset = at(maps.offset)
-    center = np.empty((len(cell), 3))
-    center[:, 0] = low[0] + (column + offset[:, 0]) * step
-    center[:, 1] = low[1] + (row + offset[:, 1]) * step
-    center[:, 2] = at(maps.height)[:, 0]
-    return Boxes3D.make(
-        center,
-        np.exp(np.clip(at(maps.size), -_MAX_LOG_SIZE, _MAX_LOG_SIZE)),
-        decode_rotation(at(maps.rotation)),
-        label,
-        velocity=at(maps.velocity),
-        classes=classes,
-    )
+    limits = per_class(getattr(config, name), boxes.classes, name)[boxes.label]
+    if rotated:
+        kept = rotated_nms(boxes.bev, boxes.score, limits, label=boxes.label, most=most)
+    else:
+        kept = circle_nms(boxes.center[:, :2], boxes.score, limits, label=boxes.label, most=most)
+    return boxes[kept]
 
 
 def _logit(probability: NDArray[np.float64]) -> NDArray[np.float32]:

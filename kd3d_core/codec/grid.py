@@ -1,4 +1,4 @@
-"""The bird's-eye-view grid and the settings of the two network inputs."""
+"""The bird's-eye-view grid and the settings of the network inputs."""
 
 from typing import Annotated
 from typing import Literal
@@ -52,10 +52,11 @@ class BevGrid(Config):
 class PillarInput(Config):
     """Points grouped by cell, for the learned pillar encoder (PointPillars, CVPR 2019, sec. 2.1).
 
-    Network inputs `pillars` (P, max_points, 9) float32 and `cells` (P,) int64 (row * columns +
-    column). The nine features: x, y, z [m], intensity, offset to the mean of the pillar's points
-    (3) [m], offset to the centre of the cell (2) [m]. A pillar with fewer points repeats its first
-    one, which leaves the maximum over points unchanged and needs no mask in the graph.
+    Network inputs `pillars` (P, max_points, features) float32 and `cells` (P,) int64 (row *
+    columns + column). The nine features: x, y, z [m], intensity, offset to the mean of the
+    pillar's points (3) [m], offset to the centre of the cell (2) [m]; a tenth is the point's time,
+    where it is asked for. A pillar with fewer points repeats its first one, which leaves the
+    maximum over points unchanged and needs no mask in the graph.
     """
 
     type: Literal["pillars"] = "pillars"
@@ -63,6 +64,14 @@ class PillarInput(Config):
     """Cells beyond this many are dropped (and counted)."""
     max_points: PositiveInt = 16
     """Points of a cell beyond this many are left out."""
+    time: bool = False
+    """Add the time of each point relative to the newest sweep [s, <= 0] as a feature: several
+    sweeps in one cloud (`sweeps` of a training) show motion by it. Clouds without times give 0."""
+
+    @property
+    def features(self) -> int:
+        """Features of a point."""
+        return 10 if self.time else 9
 
 
 class BevImageInput(Config):
@@ -77,4 +86,31 @@ class BevImageInput(Config):
     """Number of equal height slices between grid.z[0] and grid.z[1]."""
 
 
-InputConfig = Annotated[PillarInput | BevImageInput, Field(discriminator="type")]
+class VoxelInput(Config):
+    """Points averaged in small boxes for sparse 3-D convolutions: SECOND (Sensors 2018), sec. 3.1.
+
+    A voxel is `grid.cell` long and wide. Network inputs `voxels` (V, features) float32, the mean
+    x, y, z [m], intensity and, where it is asked for, time of a voxel's points, and `coordinates`
+    (V, 3) int32, its place z, y, x.
+    """
+
+    type: Literal["voxels"] = "voxels"
+    bins: int = Field(default=40, ge=24)
+    """Number of equal voxels between grid.z[0] and grid.z[1]; the encoder halves them three to
+    four times, so fewer would leave nothing."""
+    max_voxels: PositiveInt = 150000
+    """Occupied voxels beyond this many are dropped (and counted)."""
+    max_points: PositiveInt | None = None
+    """Points of a voxel beyond this many are left out of its mean; null averages all of them."""
+    time: bool = False
+    """Add the mean time of the points [s, <= 0] as a feature; see `PillarInput.time`."""
+
+    @property
+    def features(self) -> int:
+        """Features of a voxel."""
+        return 5 if self.time else 4
+
+
+InputConfig = Annotated[PillarInput | BevImageInput | VoxelInput, Field(discriminator="type")]
+GraphInputConfig = Annotated[PillarInput | BevImageInput, Field(discriminator="type")]
+"""The inputs of networks that an ONNX graph, and so a bundle, can hold."""

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from kd3d_core.codec.grid import BevGrid
 from kd3d_core.codec.grid import PillarInput
 
-#: Features of a point in a pillar; see `PillarInput` for what they are.
-NUM_FEATURES = 9
+#: Where the time of a point stands among the features; see `PillarInput` for the others.
+_TIME = 9
 
 
 @njit(cache=True, nogil=True)
@@ -89,17 +89,17 @@ def _fill(
     total: NDArray[np.int32],
     pillars: NDArray[np.float32],
 ) -> NDArray[np.int32]:
-    """Copy the points into the first four features of their pillars.
+    """Copy the points into the first four features of their pillars, and times into the tenth.
 
     A cell with more than M points gives M of them, spread evenly over their order in the cloud:
     the first M would all come from one or two beams of a dense sensor.
 
     Args:
-        points: (N, 4); cells: (N,); slot, total: (cells of the grid,), as from `_assign`.
+        points: (N, 4), or (N, 5) with times.
         cells: Cell of each point, or -1.
         slot: Pillar of each cell, or -1.
         total: Points in each cell.
-        pillars: (P, M, 9) output.
+        pillars: (P, M, 9), or (P, M, 10) for points with times; output.
 
     Returns:
         (P,) int32 number of points in each pillar.
@@ -118,6 +118,8 @@ def _fill(
             m = filled[p]
             for f in range(4):
                 pillars[p, m, f] = points[i, f]
+            if points.shape[1] > 4:
+                pillars[p, m, _TIME] = points[i, 4]
             filled[p] = m + 1
         seen[p] += 1
     return filled
@@ -132,7 +134,7 @@ def _decorate(
     cell: float,
     columns: int,
 ) -> None:
-    """Add the five offsets to (P, M, 9) `pillars` in place and repeat each first point."""
+    """Add the five offsets to (P, M, features) `pillars` in place, repeat each first point."""
     num, limit, features = pillars.shape
     for p in range(num):
         count = filled[p]
@@ -165,25 +167,26 @@ def make_pillars(
     Pillars come in the order of their first points, so one cloud always gives one answer.
 
     Args:
-        points: (N, 4) float32: x, y, z [m], intensity [0, 1].
+        points: (N, 4) float32: x, y, z [m], intensity [0, 1]; (N, 5) with the time [s] where
+            `config.time` asks for it.
         grid: The cells.
         config: The limits.
 
     Returns:
-        (P, max_points, 9) float32 pillars; (P,) int64 cells (row * columns + column); the number
-        of occupied cells that found no pillar; the number of points inside the grid. A cloud with
-        no point in the grid gives one pillar of zeros in cell 0, because inference engines refuse
-        empty tensors.
+        (P, max_points, features) float32 pillars; (P,) int64 cells (row * columns + column); the
+        number of occupied cells that found no pillar; the number of points inside the grid. A
+        cloud with no point in the grid gives one pillar of zeros in cell 0, because inference
+        engines refuse empty tensors.
     """
     rows, columns = grid.shape
     low = (grid.x[0], grid.y[0], grid.z[0])
     cells = np.empty(len(points), np.int32)
     inside = locate(points, low, grid.z[1], grid.cell, (rows, columns), cells)
     if inside == 0:
-        empty = np.zeros((1, config.max_points, NUM_FEATURES), np.float32)
+        empty = np.zeros((1, config.max_points, config.features), np.float32)
         return empty, np.zeros(1, np.int64), 0, 0
     slot, total, occupied, dropped = _assign(cells, rows * columns, config.max_pillars)
-    pillars = np.empty((len(occupied), config.max_points, NUM_FEATURES), np.float32)
+    pillars = np.empty((len(occupied), config.max_points, config.features), np.float32)
     filled = _fill(points, cells, slot, total, pillars)
     _decorate(pillars, filled, occupied, low, grid.cell, columns)
     return pillars, occupied, dropped, inside

@@ -7,7 +7,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from kd3d_core.codec.anchor_targets import AnchorTargets
+from kd3d_core.codec.anchor_targets import assign_anchors
 from kd3d_core.codec.grid import BevGrid
+from kd3d_core.codec.layout import AnchorLayout
+from kd3d_core.codec.layout import CenterLayout
 from kd3d_core.codec.rotation import encode_rotation
 from kd3d_core.geometry.boxes import Boxes3D
 
@@ -34,6 +38,7 @@ class CenterTargets:
         size: (M, 3) float32 natural logarithm of length, width, height [m].
         rotation: (M, 4) float32 as `encode_rotation` gives them.
         velocity: (M, 2) float32 vx, vy [m/s]; NaN where unknown.
+        anchors: What the anchors of the same frame should say; None for a centre head.
     """
 
     heatmap: NDArray[np.float32]
@@ -44,6 +49,7 @@ class CenterTargets:
     size: NDArray[np.float32]
     rotation: NDArray[np.float32]
     velocity: NDArray[np.float32]
+    anchors: AnchorTargets | None = None
 
     def __len__(self) -> int:
         """Number of objects."""
@@ -107,6 +113,7 @@ def make_targets(
     min_points: int = 0,
     doubtful: NDArray[np.bool_] | None = None,
     max_objects: int = 500,
+    layout: CenterLayout | AnchorLayout | None = None,
 ) -> CenterTargets:
     """Targets for the boxes whose centres lie on the grid.
 
@@ -122,6 +129,8 @@ def make_targets(
         doubtful: (N,) bool: boxes of which nobody knows whether they are there. They are no
             objects, and where their peak would be, a detection of their class costs nothing.
         max_objects: Boxes beyond this many are left out.
+        layout: The kind of head that learns; None for a centre head. One with anchors gets
+            targets of both kinds: the centres tell distillation where the objects are.
     """
     rows, columns = grid.shape[0] // stride, grid.shape[1] // stride
     step = grid.cell * stride
@@ -146,6 +155,10 @@ def make_targets(
         high, right = (int(place[i] + reach + 1) for place in (row, column))
         window = heatmap[boxes.label[i], low:high, left:right]
         np.maximum(window, OPEN, out=window)
+    assigned = None
+    if isinstance(layout, AnchorLayout):
+        order = [layout.anchors[name] for name in boxes.classes]
+        assigned = assign_anchors(kept, grid, stride, order, boxes[unsure])
     return CenterTargets(
         heatmap=heatmap,
         cell=cell,
@@ -155,6 +168,7 @@ def make_targets(
         size=np.log(kept.size),
         rotation=encode_rotation(kept.yaw),
         velocity=kept.velocity,
+        anchors=assigned,
     )
 
 

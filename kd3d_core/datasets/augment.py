@@ -36,6 +36,8 @@ class AugmentConfig(Config):
     """Standard deviation of noise added to the intensity."""
     intensity_off: float = Field(default=0.1, ge=0, le=1)
     """Probability that the intensity is zeroed, so that the model works without it."""
+    until: float = Field(default=1.0, ge=0, le=1)
+    """Frames come unchanged after this share of the steps."""
 
 
 def augment(frame: Frame, config: AugmentConfig, rng: np.random.Generator) -> Frame:
@@ -132,6 +134,9 @@ def drop_points(frame: Frame, share: float, rng: np.random.Generator) -> Frame:
     """Keep about `share` of the points, drawn at random, and count the points of boxes anew."""
     cloud = frame.cloud[rng.random(len(frame.cloud), np.float32) < share]
     counts = None if frame.boxes is None else count_points(frame.boxes, cloud.points)
+    if counts is not None and frame.num_points is not None:
+        # What was counted in the newest of several sweeps is not to grow by the others' points.
+        counts = np.minimum(counts, frame.num_points)
     return replace(frame, cloud=cloud, num_points=counts)
 
 

@@ -1,6 +1,7 @@
 """`vision_msgs/Detection3DArray` to `Boxes3D` and back, without any ROS installation."""
 
 import math
+from collections.abc import Iterable
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
@@ -123,6 +124,17 @@ def from_message(message: Any, classes: Sequence[str]) -> Boxes3D:
         score=table[:, 7],
         classes=classes,
     )
+
+
+def labels_in(messages: Iterable[Any]) -> set[str]:
+    """Every class that the best hypotheses of some Detection3DArray messages name."""
+    names = set()
+    for message in messages:
+        for detection in message.detections:
+            found = [_hypothesis(result) for result in detection.results]
+            if found:
+                names.add(max(found, key=lambda item: item[1])[0])
+    return names
 
 
 def _hypothesis(result: Any) -> tuple[str, float]:

@@ -1,4 +1,4 @@
-"""`sensor_msgs/PointCloud2` to `PointCloud` and back, in pure NumPy.
+"""`sensor_msgs/PointCloud2` to `PointCloud` and back, in NumPy; float32 clouds by a numba kernel.
 
 The message is taken by its attributes alone, so the same function serves rclpy, rosbags and
 plain objects, and no ROS has to be installed.
@@ -9,6 +9,7 @@ from typing import Any
 from typing import Protocol
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from kd3d_core.errors import Kd3dError
@@ -63,7 +64,8 @@ def guess_intensity_scale(values: NDArray[Any]) -> float:
         if values.dtype.itemsize == 1:
             return 255.0
     else:
-        values = values[np.isfinite(values)]
+        if not np.isfinite(values.max(initial=0.0)):  # a pass less where all are finite
+            values = values[np.isfinite(values)]
         if not len(values) or values.max() <= 1.5:
             return 1.0
     above = np.count_nonzero(values > 255)
@@ -106,33 +108,21 @@ def decode_pointcloud2(msg: PointCloud2, intensity_scale: float | None = None) -
     wanted = [name for name in ("x", "y", "z", intensity_name, time_name, ring_name) if name]
     raw = _view(msg, [fields[name] for name in wanted])
 
-    points = np.zeros((raw.size, 4), np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for column, name in enumerate("xyz"):
-            points[:, column] = raw[name].ravel()
-        xyz = points[:, :3]
-        # One comparison serves for NaN, infinity and the origin, which drivers of organised
-        # clouds fill in for "no return".
-        square = np.einsum("ij,ij->i", xyz, xyz)
-        keep: NDArray[np.bool_] = (square > 0) & (square < np.inf)
-    select: Any = slice(None) if keep.all() else keep
-    if intensity_name:
-        values = raw[intensity_name].ravel()
-        scale = intensity_scale or guess_intensity_scale(values)
-        column4 = points[:, 3]
-        with np.errstate(over="ignore", invalid="ignore"):  # infinite intensity is clipped
-            np.multiply(values, np.float32(1.0 / scale), out=column4, casting="unsafe")
-        if values.dtype.kind == "f":
-            column4[np.isnan(column4)] = 0.0
-        np.clip(column4, 0.0, 1.0, out=column4)
-    points = points[select]
+    points, keep = _collect(raw, intensity_name, intensity_scale)
+    select: Any = slice(None) if len(points) == len(keep) else keep
     return PointCloud(
-        points=np.ascontiguousarray(points),
+        points=points,
         time=_relative_time(msg, raw[time_name].ravel()[select]) if time_name else None,
         ring=_rings_from_below(raw[ring_name].ravel()[select], points) if ring_name else None,
         has_intensity=intensity_name is not None,
-        dropped=int(keep.size - np.count_nonzero(keep)),
+        dropped=len(keep) - len(points),
     )
+
+
+def warm_up() -> None:
+    """Compile what reads the usual float32 message, so that the first is as quick as any."""
+    raw = np.ones(1, [(name, "f4") for name in (*"xyz", "intensity", "time")])
+    _collect(raw.reshape(1, 1), "intensity", 1.0)
 
 
 def encode_pointcloud2_arrays(
@@ -204,6 +194,84 @@ def _view(msg: PointCloud2, fields: list[PointField]) -> NDArray[Any]:
         }
     )
     return np.ndarray(shape, dtype, buffer, strides=(row_step, msg.point_step))
+
+
+def _collect(
+    raw: NDArray[Any], intensity_name: str | None, intensity_scale: float | None
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The points with a return, intensity in [0, 1].
+
+    Args:
+        raw: Structured view of the message.
+        intensity_name: Its field, or None.
+        intensity_scale: As for `decode_pointcloud2`.
+
+    Returns:
+        (M, 4) float32 C-contiguous points, and (N,) bool: which of the message they are.
+    """
+    values = None if intensity_name is None else raw[intensity_name].ravel()
+    scale = 1.0 if values is None else intensity_scale or guess_intensity_scale(values)
+    names = ("x", "y", "z", intensity_name or "x")
+    if all(raw.dtype[name] == np.float32 for name in names):  # native byte order
+        x, y, z, fourth = (raw[name].reshape(-1) for name in names)
+        factor = np.float32(0.0 if values is None else 1.0 / scale)
+        points, keep, count = _gather(x, y, z, fourth, factor)
+        return points[:count], keep
+    points = np.zeros((raw.size, 4), np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for column, name in enumerate("xyz"):
+            points[:, column] = raw[name].ravel()
+        xyz = points[:, :3]
+        # One comparison serves for NaN, infinity and the origin, which drivers of organised
+        # clouds fill in for "no return".
+        square = np.einsum("ij,ij->i", xyz, xyz)
+        keep = (square > 0) & (square < np.inf)
+    if values is not None:
+        column4 = points[:, 3]
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite intensity is clipped
+            np.multiply(values, np.float32(1.0 / scale), out=column4, casting="unsafe")
+        if values.dtype.kind == "f":
+            column4[np.isnan(column4)] = 0.0
+        np.clip(column4, 0.0, 1.0, out=column4)
+    return np.ascontiguousarray(points if keep.all() else points[keep]), keep
+
+
+@njit(cache=True, nogil=True)
+def _gather(
+    x: NDArray[np.float32],
+    y: NDArray[np.float32],
+    z: NDArray[np.float32],
+    intensity: NDArray[np.float32],
+    factor: np.float32,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], int]:
+    """`_collect` in one pass over strided columns (N,).
+
+    Args:
+        x: Coordinates [m]; y and z likewise.
+        y: See x.
+        z: See x.
+        intensity: In the sensor's scale.
+        factor: One over the value for full intensity; 0 for a cloud without.
+
+    Returns:
+        (N, 4) points of which the first M are set; (N,) which those are; M.
+    """
+    points = np.empty((len(x), 4), np.float32)
+    keep = np.empty(len(x), np.bool_)
+    count = 0
+    for i in range(len(x)):
+        square = x[i] * x[i] + y[i] * y[i] + z[i] * z[i]
+        keep[i] = 0 < square < np.inf  # as in `_collect`
+        if not keep[i]:
+            continue
+        points[count, 0] = x[i]
+        points[count, 1] = y[i]
+        points[count, 2] = z[i]
+        value = intensity[i] * factor
+        # Not-a-number fails the first comparison and becomes 0.
+        points[count, 3] = min(value, np.float32(1)) if value > 0 else np.float32(0)
+        count += 1
+    return points, keep, count
 
 
 def _relative_time(msg: PointCloud2, values: NDArray[Any]) -> NDArray[np.float32]:

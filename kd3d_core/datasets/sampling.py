@@ -15,11 +15,16 @@ from pydantic import PositiveInt
 
 from kd3d_core.config import Config
 from kd3d_core.datasets.augment import points_in_any
+from kd3d_core.datasets.caching import locked
+from kd3d_core.datasets.labels import boxes_of
 from kd3d_core.files import atomic_path
 from kd3d_core.frame import Frame
 from kd3d_core.frame import FrameDataset
 from kd3d_core.geometry.boxes import Boxes3D
 from kd3d_core.geometry.iou import bev_iou
+
+#: Of the files of databases; raised when an older file would be misread.
+_VERSION = 2
 
 
 class SamplingConfig(Config):
@@ -36,12 +41,21 @@ class SamplingConfig(Config):
         }
     )
     """A frame with fewer objects of a class is filled up to this many."""
-    min_points: PositiveInt = 8
-    """Objects with fewer points are not worth pasting."""
+    min_points: PositiveInt | dict[str, PositiveInt] = 8
+    """Objects with fewer points are not worth pasting: one number, or one by class name."""
     max_objects: PositiveInt = 2000
     """At most this many objects of a class are remembered."""
     probability: float = Field(default=0.7, ge=0, le=1)
     """Share of the frames that are filled up."""
+    until: float = Field(default=1.0, ge=0, le=1)
+    """Nothing is pasted after this share of the steps: pasted objects stand where none would, and
+    the network ends on streets as they are (fading: PointAugmenting, CVPR 2021, sec. 3.4)."""
+
+    def needed(self, name: str) -> int:
+        """Points that an object of a class must have."""
+        if isinstance(self.min_points, int):
+            return self.min_points
+        return self.min_points.get(name, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,12 +67,14 @@ class ObjectDatabase:
         height: (N,) float32 height of that sweep's sensor above ground [m], NaN when unknown.
         points: (P, 4) float32 points of all objects, one after the other, in the same frames.
         start: (N + 1,) int64: object i owns points[start[i]:start[i + 1]].
+        time: (P,) float32 seconds relative to the stamp of its sweep; 0 where that knew none.
     """
 
     boxes: Boxes3D
     height: NDArray[np.float32]
     points: NDArray[np.float32]
     start: NDArray[np.int64]
+    time: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -66,6 +82,10 @@ class ObjectDatabase:
     def points_of(self, index: int) -> NDArray[np.float32]:
         """(M, 4) float32 points of one object."""
         return self.points[self.start[index] : self.start[index + 1]]
+
+    def time_of(self, index: int) -> NDArray[np.float32]:
+        """(M,) float32 times of the points of one object [s]."""
+        return self.time[self.start[index] : self.start[index + 1]]
 
     def save(self, path: Path) -> None:
         """Write everything to one npz file, atomically."""
@@ -78,6 +98,7 @@ class ObjectDatabase:
                 height=self.height,
                 points=self.points,
                 start=self.start,
+                time=self.time,
             )
 
     @classmethod
@@ -92,7 +113,7 @@ class ObjectDatabase:
                 velocity=data["velocity"],
                 classes=tuple(str(name) for name in data["classes"]),
             )
-            return cls(boxes, data["height"], data["points"], data["start"])
+            return cls(boxes, data["height"], data["points"], data["start"], data["time"])
 
 
 def build_database(
@@ -107,31 +128,39 @@ def build_database(
     boxes: list[Boxes3D] = [Boxes3D.empty(classes)]
     heights: list[float] = []
     points: list[NDArray[np.float32]] = []
+    times: list[NDArray[np.float32]] = []
     counts = dict.fromkeys(range(len(classes)), 0)
     wanted = {i for i, name in enumerate(classes) if config.per_class.get(name, 0)}
     for index in indices:
-        if all(counts[label] >= config.max_objects for label in wanted):
-            break
-        frame = dataset[index]
-        if frame.boxes is None or not len(frame.boxes):
-            continue
-        # Cutting out is the slow part: classes that are full need none of it.
         open_labels = [label for label in wanted if counts[label] < config.max_objects]
+        if not open_labels:
+            break
+        # Reading points and cutting out is the slow part: classes that are full need none of it.
+        told = boxes_of(dataset, index)
+        if told is None or not np.isin(told.label, open_labels).any():
+            continue
+        frame = dataset[index]
+        if frame.boxes is None:
+            continue
         candidates = frame.boxes[np.isin(frame.boxes.label, open_labels)]
         for i, inside in enumerate(candidates.contains(frame.cloud.points)):
             label = int(candidates.label[i])
-            if inside.sum() < config.min_points or counts[label] >= config.max_objects:
+            few = inside.sum() < config.needed(classes[label])
+            if few or counts[label] >= config.max_objects:
                 continue
             counts[label] += 1
             boxes.append(candidates[i])
             heights.append(np.nan if frame.sensor_height is None else frame.sensor_height)
             points.append(frame.cloud.points[inside])
+            time = frame.cloud.time
+            times.append(np.zeros(inside.sum(), np.float32) if time is None else time[inside])
     lengths = np.array([len(part) for part in points], np.int64)
     return ObjectDatabase(
         boxes=Boxes3D.concatenate(boxes),
         height=np.array(heights, np.float32),
         points=np.concatenate([np.zeros((0, 4), np.float32), *points]),
         start=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        time=np.concatenate([np.zeros(0, np.float32), *times]),
     )
 
 
@@ -147,13 +176,15 @@ def cached_database(
         folder: Cache folder.
         identity: What tells this data set from others, such as its absolute path and its age.
     """
-    key = json.dumps([config.model_dump(mode="json"), seed, identity, len(dataset)])
+    chosen = config.model_dump(mode="json", include={"per_class", "min_points", "max_objects"})
+    key = json.dumps([_VERSION, chosen, list(dataset.classes), seed, identity, len(dataset)])
     path = folder / f"objects-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
-    if path.is_file():
-        return ObjectDatabase.load(path)
-    order = np.random.default_rng(seed).permutation(len(dataset))
-    database = build_database(dataset, config, [int(i) for i in order])
-    database.save(path)
+    with locked(path):
+        if path.is_file():
+            return ObjectDatabase.load(path)
+        order = np.random.default_rng(seed).permutation(len(dataset))
+        database = build_database(dataset, config, [int(i) for i in order])
+        database.save(path)
     return database
 
 
@@ -183,9 +214,14 @@ class ObjectSampler:
             part = self.database.points_of(int(index)).copy()
             part[:, 2] += up
             pasted.append(part)
-        kept = frame.cloud.points[~points_in_any(boxes, frame.cloud.points)]
-        # Times and rings end here: a pasted point has none in this sweep.
-        cloud = replace(frame.cloud, points=np.concatenate([kept, *pasted]), time=None, ring=None)
+        free = ~points_in_any(boxes, frame.cloud.points)
+        time = frame.cloud.time
+        if time is not None:
+            times = [self.database.time_of(int(index)) for index in chosen]
+            time = np.concatenate([time[free], *times])
+        # Rings end here: a pasted point has none in this sweep.
+        points = np.concatenate([frame.cloud.points[free], *pasted])
+        cloud = replace(frame.cloud, points=points, time=time, ring=None)
         counts = np.array([len(part) for part in pasted], np.int64)
         known = frame.num_points
         if known is None:

@@ -77,28 +77,50 @@ def read_frame(path: Path, classes: tuple[str, ...] = DEFAULT_CLASSES) -> Frame:
     Raises:
         Kd3dError: The file is missing, cut off, damaged or something else.
     """
+    data = _members(path, _MEMBERS)
+    try:
+        return _assemble(data, str(path), classes)
+    except ValueError as error:
+        raise _damaged(path, error) from error
+
+
+def read_boxes(path: Path, classes: tuple[str, ...] = DEFAULT_CLASSES) -> Boxes3D:
+    """The ground truth of a frame file alone; points are most of it.
+
+    Raises:
+        Kd3dError: As `read_frame`.
+    """
+    data = _members(path, ("boxes", "objects"))
+    try:
+        return _boxes(data["boxes"], data["objects"], classes)
+    except ValueError as error:
+        raise _damaged(path, error) from error
+
+
+def _members(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    """Arrays of a frame file."""
     try:
         with np.load(path, allow_pickle=False) as archive:
-            data = {name: archive[name] for name in _MEMBERS}
-        return _assemble(data, str(path), classes)
+            return {name: archive[name] for name in names}
     except FileNotFoundError as error:
         raise Kd3dError(f"there is no frame file {path}.") from error
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise Kd3dError(
-            f"{path} is not a whole frame file ({error}). Delete it and run the simulation "
-            "again with the same settings: it fills the gap."
-        ) from error
+        raise _damaged(path, error) from error
 
 
-def _assemble(data: dict[str, NDArray[Any]], source: str, classes: tuple[str, ...]) -> Frame:
-    """The frame of the members of a file; raises ValueError when they do not fit together."""
-    points, rows, objects = data["points"], data["boxes"], data["objects"]
-    count = len(points)
-    if points.shape != (count, 4) or data["time"].shape != (count,):
-        raise ValueError(f"points have shape {points.shape}, times {data['time'].shape}")
+def _damaged(path: Path, error: Exception) -> Kd3dError:
+    """What to say of a file that is not what it should be."""
+    return Kd3dError(
+        f"{path} is not a whole frame file ({error}). Delete it and run the simulation again with "
+        "the same settings: it fills the gap."
+    )
+
+
+def _boxes(rows: NDArray[Any], objects: NDArray[Any], classes: tuple[str, ...]) -> Boxes3D:
+    """The boxes of a frame file; raises ValueError when they do not fit together."""
     if rows.shape != (len(objects), 9) or objects.shape != (len(rows), 3):
         raise ValueError(f"boxes have shape {rows.shape}, objects {objects.shape}")
-    boxes = Boxes3D(
+    return Boxes3D(
         center=rows[:, :3],
         size=rows[:, 3:6],
         yaw=rows[:, 6],
@@ -107,6 +129,15 @@ def _assemble(data: dict[str, NDArray[Any]], source: str, classes: tuple[str, ..
         label=objects[:, 0],
         classes=classes,
     )
+
+
+def _assemble(data: dict[str, NDArray[Any]], source: str, classes: tuple[str, ...]) -> Frame:
+    """The frame of the members of a file; raises ValueError when they do not fit together."""
+    points, objects = data["points"], data["objects"]
+    count = len(points)
+    if points.shape != (count, 4) or data["time"].shape != (count,):
+        raise ValueError(f"points have shape {points.shape}, times {data['time'].shape}")
+    boxes = _boxes(data["boxes"], objects, classes)
     stamp, height = (float(value) for value in data["stamp"])
     return Frame(
         cloud=PointCloud(
@@ -205,6 +236,10 @@ class SimulatedDataset:
     def drive(self, index: int) -> str:
         """Name of the drive that a frame belongs to: frames of one drive show the same street."""
         return self.paths[index].parent.name
+
+    def boxes(self, index: int) -> Boxes3D:
+        """The ground truth of a frame, without its cloud."""
+        return read_boxes(self.paths[index], self._classes)
 
     def __len__(self) -> int:
         return len(self.paths)

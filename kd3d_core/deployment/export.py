@@ -13,6 +13,7 @@ from pydantic import Field
 
 from kd3d_core.codec.decode import DecodeConfig
 from kd3d_core.codec.decode import per_class
+from kd3d_core.codec.inputs import graph_input
 from kd3d_core.config import Config
 from kd3d_core.deployment.onnx_export import export_onnx
 from kd3d_core.deployment.parity import ParityConfig
@@ -109,6 +110,7 @@ def draft(checkpoint: Path | str, options: ExportOptions) -> Draft:
     """Trace the network of a checkpoint and describe it, without writing anything."""
     about = read_checkpoint(checkpoint)
     model, detector = load_model(checkpoint)
+    taken = graph_input(model.input, model.name)
     # A wrong threshold would otherwise be found by the first frame on the robot.
     per_class(options.decode.score_threshold, model.classes, "score_threshold")
     cost = count(model)
@@ -116,9 +118,11 @@ def draft(checkpoint: Path | str, options: ExportOptions) -> Draft:
         name=options.name or model.name,
         classes=model.classes,
         grid=model.grid,
-        input=model.input,
+        input=taken,
         output_stride=model.output_stride,
+        head=model.head.layout,
         decode=options.decode,
+        sweeps=about.sweeps,
         intensity=options.intensity,
         sensor_height_m=options.sensor_height_m,
         parameters=cost.parameters,

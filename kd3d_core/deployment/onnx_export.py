@@ -12,7 +12,8 @@ import onnx
 import torch
 
 from kd3d_core.codec.grid import PillarInput
-from kd3d_core.codec.heads import HEAD_NAMES
+from kd3d_core.codec.inputs import graph_input
+from kd3d_core.codec.layout import output_channels
 from kd3d_core.models.config import ModelConfig
 from kd3d_core.models.detector import CenterPointDetector
 
@@ -28,9 +29,9 @@ def export_onnx(config: ModelConfig, detector: CenterPointDetector) -> bytes:
         detector: Its weights; put into evaluation mode here, and left in it.
 
     Returns:
-        A serialised model with inputs named as `NetworkInput.arrays` (`pillars` (P, M, 9) and
-        `cells` (P,) with free P, or `image` (1, C, rows, columns)) and outputs named `HEAD_NAMES`,
-        each (1, channels, rows, columns).
+        A serialised model with inputs named as `NetworkInput.arrays` (`pillars` (P, M, F) and
+        `cells` (P,) with free P, or `image` (1, C, rows, columns)) and outputs named by
+        `output_channels`, each (1, channels, rows, columns).
     """
     module = detector.eval().exportable().eval()
     example, names, dynamic = _example(config)
@@ -43,7 +44,7 @@ def export_onnx(config: ModelConfig, detector: CenterPointDetector) -> bytes:
             dynamo=True,
             opset_version=OPSET,
             input_names=list(names),
-            output_names=list(HEAD_NAMES),
+            output_names=list(output_channels(config.head.layout, len(config.classes))),
             dynamic_shapes=dynamic,
             external_data=False,
             verbose=False,
@@ -89,14 +90,15 @@ def _example(
 ) -> tuple[tuple[torch.Tensor, ...], tuple[str, ...], tuple[dict[int, object], ...]]:
     """Example inputs of one cloud, their names and their free dimensions."""
     rows, columns = config.grid.shape
-    if isinstance(config.input, PillarInput):
+    taken = graph_input(config.input, config.name)
+    if isinstance(taken, PillarInput):
         count = 64
         generator = torch.Generator().manual_seed(0)
         cells = torch.randperm(rows * columns, generator=generator)[:count].sort().values
-        pillars = torch.rand((count, config.input.max_points, 9), generator=generator)
+        pillars = torch.rand((count, taken.max_points, taken.features), generator=generator)
         free = torch.export.Dim("pillars_count", min=1, max=rows * columns)
         return (pillars, cells), ("pillars", "cells"), ({0: free}, {0: free})
-    image = torch.rand((1, config.input.slices + 4, rows, columns))
+    image = torch.rand((1, taken.slices + 4, rows, columns))
     return (image,), ("image",), ({},)
 
 

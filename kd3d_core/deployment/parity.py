@@ -1,17 +1,16 @@
 """Does the graph say the same as the network it was made from?"""
 
 from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kd3d_core.codec.decode import decode
 from kd3d_core.codec.decode import per_class
-from kd3d_core.codec.heads import HEAD_NAMES
-from kd3d_core.codec.heads import HeadMaps
 from kd3d_core.codec.inputs import encode
+from kd3d_core.codec.layout import decode_outputs
 from kd3d_core.config import Config
 from kd3d_core.errors import Kd3dError
 from kd3d_core.geometry.boxes import Boxes3D
@@ -85,20 +84,20 @@ def compare(
     Raises:
         Kd3dError: No cloud has a point in the grid.
     """
-    maps = dict.fromkeys(HEAD_NAMES, 0.0)
+    maps = dict.fromkeys(manifest.outputs, 0.0)
     frames = boxes = unmatched = 0
     distance = score = 0.0
     for cloud in clouds:
-        fed = encode(cloud.points, manifest.grid, manifest.input)
+        fed = encode(cloud.points, manifest.grid, manifest.input, cloud.time)
         if fed.points_in_range == 0:
             continue
         with torch.inference_mode():
-            output = detector.eval()(collate([fed])).maps
-        wanted = HeadMaps(*(tensor[0].float().numpy() for tensor in output.as_tuple()))
+            output = detector.eval()(collate([fed])).outputs
+        wanted = [tensor[0].float().numpy() for tensor in output.as_tuple()]
         arrays = {n: a[None] if n == "image" else a for n, a in fed.arrays.items()}
-        found = HeadMaps(*(array[0] for array in backend.run(arrays)))
-        for name in HEAD_NAMES:
-            maps[name] = max(maps[name], _difference(getattr(wanted, name), getattr(found, name)))
+        found = [array[0] for array in backend.run(arrays)]
+        for name, mine, theirs in zip(maps, wanted, found, strict=True):
+            maps[name] = max(maps[name], _difference(mine, theirs))
         pair = [_decoded(each, manifest) for each in (wanted, found)]
         lost, far, off = compare_boxes(pair[0], pair[1], manifest, config)
         frames, boxes, unmatched = frames + 1, boxes + len(pair[0]), unmatched + lost
@@ -134,9 +133,16 @@ def _difference(wanted: NDArray[np.float32], found: NDArray[np.float32]) -> floa
     return float(np.abs(wanted - found).max()) if wanted.shape == found.shape else float("inf")
 
 
-def _decoded(maps: HeadMaps[NDArray[np.float32]], manifest: Manifest) -> Boxes3D:
-    """Maps of one cloud to boxes."""
-    return decode(maps, manifest.grid, manifest.output_stride, manifest.classes, manifest.decode)
+def _decoded(maps: Sequence[NDArray[np.float32]], manifest: Manifest) -> Boxes3D:
+    """Maps (C, H, W) of one cloud to boxes."""
+    return decode_outputs(
+        maps,
+        manifest.head,
+        manifest.grid,
+        manifest.output_stride,
+        manifest.classes,
+        manifest.decode,
+    )
 
 
 def compare_boxes(

@@ -6,21 +6,49 @@ from typing import Literal
 import torch
 from pydantic import NonNegativeFloat
 from pydantic import PositiveInt
+from pydantic import model_validator
 from torch import Tensor
 from torch import nn
 from torch.nn import functional
 
-from kd3d_core.codec.heads import HeadMaps
 from kd3d_core.config import Config
+from kd3d_core.distillation.attention import Fusion
+from kd3d_core.distillation.attention import HeadAttention
+from kd3d_core.distillation.attention import at_objects
 from kd3d_core.distillation.protocol import DistillationBatch
 from kd3d_core.distillation.protocol import DistillationLoss
 from kd3d_core.distillation.protocol import footprints
+from kd3d_core.distillation.protocol import full
 from kd3d_core.distillation.protocol import gather_cells
 from kd3d_core.distillation.protocol import masked_mean
+from kd3d_core.models.layers import full_precision
 
 
 class ItKDConfig(Config):
-    """Settings of itKD; the defaults are the paper's."""
+    """Settings of itKD.
+
+    The defaults are the paper's, but for `fusion`, of which the paper says no more than "1x1". The
+    published code (github.com/hyeon-jo/interchange-transfer-KD) is not quite its paper:
+
+    ============== ================= ========================================
+    option         paper             published code
+    ============== ================= ========================================
+    compressed_on  objects           map
+    decoder        mirror            narrow, lifted again to meet the teacher
+    heatmap        one form for both mixed: student sigmoid, teacher logits
+    fusion         1x1 layer         free
+    attention_over objects           objects_sum: the channels are added
+    reconstruct    other             other
+    lift           student           student
+    detach         false             false
+    ============== ================= ========================================
+
+    The paper's ablations are `reconstruct: self` and `lift: teacher`.
+
+    Its total of 0.5 * distillation + 0.5 * detection is `weight: 0.5` here and
+    `detection_weight: 0.5` of the training. Its squared error at the centres is divided by the
+    length of the padded list of objects, ours by the objects there are.
+    """
 
     type: Literal["itkd"] = "itkd"
     weight: NonNegativeFloat = 1.0
@@ -32,33 +60,54 @@ class ItKDConfig(Config):
     attention: NonNegativeFloat = 1.0
     """Weight of the head attention loss."""
     compressed_on: Literal["objects", "map"] = "objects"
-    """Where compressed features are compared: on objects (the paper) or everywhere (its code)."""
+    """Where compressed features are compared: on objects or everywhere."""
     center_l2: bool = True
     """Add a squared error at the object centres to the interchange transfer loss."""
-    heatmap: Literal["sigmoid", "logits"] = "sigmoid"
-    """Which form of both heatmaps enters the head attention."""
-    fusion: Literal["mean", "learned"] = "mean"
-    """How inter- and intra-head attention join: their mean, or a learned convex combination (which
-    unlike a free 1x1 layer cannot collapse to zero)."""
+    reconstruct: Literal["other", "self"] = "other"
+    """What each network's decoded feature shall resemble: the other network's, or its own."""
+    lift: Literal["student", "teacher"] = "student"
+    """Whose feature the 1x1 buffer brings to the other's width before the encoder."""
+    decoder: Literal["mirror", "narrow"] = "mirror"
+    """Width of the decoder's output: that of the encoder's input, or the student's."""
+    detach: bool = False
+    """Keep the teacher's decoded feature from pulling at the student's."""
+    heatmap: Literal["sigmoid", "logits", "mixed"] = "sigmoid"
+    """Which form of the heatmaps enters the head attention. "mixed" (the student's as sigmoid, the
+    teacher's as logits) is here for comparison only: identical networks differ in it."""
+    fusion: Fusion = "mean"
+    """How inter- and intra-head attention join: their mean, a learned convex combination (which
+    cannot collapse to zero), or a free 1x1 layer (which can: see the monitor `itkd_fusion`)."""
+    attention_over: Literal["objects", "objects_sum"] = "objects"
+    """The attention loss of an object is the mean over the channels, or the sum."""
     pool: PositiveInt = 1
     """Average features over this many cells each way before they are compared; 2 quarters the cost
     of the feature terms, which matters when training on a CPU."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "ItKDConfig":
+        if self.decoder == "narrow" and self.lift == "teacher":
+            raise ValueError("decoder: narrow needs lift: student")
+        return self
 
 
 class AutoEncoder(nn.Module):
     """The channel-wise autoencoder that teacher and student share (sec. 3.2).
 
     1x1 convolutions, ReLU between them, none last: C -> C/3 -> C/6 -> C/12 and back.
+
+    Args:
+        channels: Width C of its input.
+        outputs: Width of its output; None for C.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, outputs: int | None = None) -> None:
         super().__init__()
         widths = [channels, *(max(channels // part, 1) for part in (3, 6, 12))]
         self.encoder = _pointwise(widths)
-        self.decoder = _pointwise(widths[::-1])
+        self.decoder = _pointwise([*widths[:0:-1], outputs or channels])
 
     def forward(self, feature: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, H, W) -> compressed (B, C / 12, H, W) and reconstructed (B, C, H, W)."""
+        """(B, C, H, W) -> compressed (B, C / 12, H, W) and decoded (B, outputs, H, W)."""
         compressed = self.encoder(feature)
         return compressed, self.decoder(compressed)
 
@@ -79,6 +128,8 @@ class ItKD(DistillationLoss):
         teacher_channels: Width of the teacher's.
         head_channels: Channels of each head map, in order, for the learned fusion.
         config: Weights and options.
+        tasks: `codec.heads.task_of_class` of the student and of the teacher; empty for a head
+            without tasks. `head_channels` are those of a head without tasks either way.
     """
 
     def __init__(
@@ -87,36 +138,84 @@ class ItKD(DistillationLoss):
         teacher_channels: int,
         head_channels: tuple[int, ...],
         config: ItKDConfig | None = None,
+        tasks: tuple[tuple[int, ...], tuple[int, ...]] = ((), ()),
     ) -> None:
         super().__init__()
+        self.tasks = tasks
         self.config = config or ItKDConfig()
-        self.buffer: nn.Module = (
-            nn.Identity()
-            if student_channels == teacher_channels
-            else nn.Conv2d(student_channels, teacher_channels, 1)
-        )
-        self.autoencoder = AutoEncoder(teacher_channels)
+        low, high = student_channels, teacher_channels
+        if self.config.lift == "teacher":
+            low, high = high, low
+        self.buffer: nn.Module = nn.Identity() if low == high else nn.Conv2d(low, high, 1)
+        self.autoencoder = AutoEncoder(high, low if self.config.decoder == "narrow" else None)
         self.attention = HeadAttention(sum(head_channels), self.config.fusion)
 
     def forward(self, batch: DistillationBatch) -> dict[str, Tensor]:
-        """The weighted terms "interchange", "compressed" and "attention"."""
+        """The weighted terms "itkd_interchange", "itkd_compressed" and "itkd_attention"."""
         config, terms = self.config, {}
         if config.interchange or config.compressed:
             interchange, compressed = self._feature_terms(batch)
             terms["itkd_interchange"] = config.weight * config.interchange * interchange
             terms["itkd_compressed"] = config.weight * config.compressed * compressed
         if config.attention:
-            loss = self.attention.loss(
-                _objects(batch.student.maps, batch.targets.cell, config.heatmap),
-                _objects(batch.teacher.maps, batch.teacher_targets.cell, config.heatmap),
-                batch.targets.mask.bool() & batch.teacher_targets.mask.bool(),
-            )
-            terms["itkd_attention"] = config.weight * config.attention * loss
+            attention = config.weight * config.attention * self._attention_term(batch)
+            terms["itkd_attention"] = attention
         return terms
+
+    def monitors(self) -> dict[str, Tensor]:
+        """The free fusion's norm over that at its start: towards 0 it has collapsed."""
+        norm = self.attention.shrinkage()
+        return {} if norm is None else {"itkd_fusion": norm}
+
+    def _attention_term(self, batch: DistillationBatch) -> Tensor:
+        """Head attention loss (sec. 3.3)."""
+        config, mine, theirs = self.config, *self.tasks
+        student = at_objects(
+            batch.student.maps, batch.targets, mine, sigmoid=config.heatmap != "logits"
+        )
+        teacher = at_objects(
+            batch.teacher.maps, batch.teacher_targets, theirs, sigmoid=config.heatmap == "sigmoid"
+        )
+        mask = batch.targets.mask.bool() & batch.teacher_targets.mask.bool()
+        loss = self.attention.loss(student, teacher, mask)
+        if config.attention_over == "objects_sum":
+            loss = loss * sum(item.shape[2] for item in student)
+        return loss
 
     def _feature_terms(self, batch: DistillationBatch) -> tuple[Tensor, Tensor]:
         """Interchange transfer loss (eq. 5) and compressed representation loss (eq. 3)."""
-        teacher, student, pool = batch.teacher.neck, batch.student.neck, self.config.pool
+        config = self.config
+        student, teacher, cell, mask = self._maps(batch)
+        unlifted, objects = student, batch.teacher_targets.mask
+        if config.lift == "student":
+            student = self.buffer(student)
+        else:
+            teacher = self.buffer(teacher)
+        student_code, from_student = self.autoencoder(student)
+        teacher_code, from_teacher = self.autoencoder(teacher)
+        if config.compressed_on == "map":
+            mask = torch.ones_like(mask)
+        # Mixed precision ends here: sums over a whole map do not fit 8 bits of mantissa.
+        with full_precision(mask.device):
+            compressed = masked_mean((full(student_code) - full(teacher_code)).abs(), mask)
+        if config.decoder == "narrow":
+            student = unlifted
+        made = [from_teacher, from_student]
+        if config.reconstruct == "self":
+            made.reverse()
+        if config.decoder == "narrow":
+            made[1] = self.buffer(made[1])
+        with full_precision(mask.device):
+            wanted = [student.detach() if config.detach else student, teacher]
+            interchange = torch.stack(
+                [self._error(*pair, cell, objects) for pair in zip(made, wanted, strict=True)]
+            ).sum()
+        return interchange, compressed
+
+    def _maps(self, batch: DistillationBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Both features on one grid, the objects' cells on it and the cells under objects."""
+        teacher, student = batch.teacher.neck.detach(), batch.student.neck
+        pool = self.config.pool
         rows, columns = teacher.shape[-2:]
         if student.shape[-2:] != teacher.shape[-2:]:
             student = functional.interpolate(
@@ -130,83 +229,13 @@ class ItKD(DistillationLoss):
             student = functional.avg_pool2d(student, pool, ceil_mode=True)
             mask = functional.max_pool2d(mask, pool, ceil_mode=True)
             cell = (cell // columns // pool) * teacher.shape[-1] + cell % columns // pool
-        lifted = self.buffer(student)
-        student_code, from_student = self.autoencoder(lifted)
-        teacher_code, from_teacher = self.autoencoder(teacher)
+        return student, teacher, cell, mask
 
-        # Mixed precision ends here: sums over a whole map do not fit 8 bits of mantissa.
-        difference = (student_code.float() - teacher_code.float()).abs()
-        if self.config.compressed_on == "map":
-            mask = torch.ones_like(mask)
-        compressed = masked_mean(difference, mask)
-        pairs = ((from_student, teacher), (from_teacher, lifted))
-        interchange = difference.new_zeros(())
-        for made, wanted in pairs:
-            interchange = interchange + functional.l1_loss(made.float(), wanted.float())
-            if self.config.center_l2:
-                error = gather_cells(made.float(), cell) - gather_cells(wanted.float(), cell)
-                interchange = interchange + masked_mean(error**2, targets.mask[..., None])
-        return interchange, compressed
-
-
-class HeadAttention(nn.Module):
-    """Channel attention among and within the heads at the objects (sec. 3.3).
-
-    Args:
-        channels: Sum of the channels of all heads.
-        fusion: "mean", or "learned" for a convex combination per channel.
-    """
-
-    def __init__(self, channels: int, fusion: Literal["mean", "learned"] = "mean") -> None:
-        super().__init__()
-        self.balance = nn.Parameter(torch.zeros(channels)) if fusion == "learned" else None
-
-    def forward(self, heads: list[Tensor], mask: Tensor) -> Tensor:
-        """Fused attention features.
-
-        Args:
-            heads: For each head (B, M, channels), its values at the objects.
-            mask: (B, M) bool, False for padding.
-
-        Returns:
-            (B, M, C) over all heads; 0 for padding.
-        """
-        heads = [head.float() * mask[..., None] for head in heads]
-        count = mask.sum(dim=1)
-        inter = attend(torch.cat(heads, dim=2), count)
-        intra = torch.cat([attend(head, count) for head in heads], dim=2)
-        if self.balance is None:
-            return (inter + intra) / 2
-        share = self.balance.sigmoid()
-        return share * inter + (1 - share) * intra
-
-    def loss(self, student: list[Tensor], teacher: list[Tensor], mask: Tensor) -> Tensor:
-        """L1 between the two networks' attention features, a mean over objects and channels."""
-        with torch.autocast(mask.device.type, enabled=False):
-            difference = (self(student, mask) - self(teacher, mask)).abs()
-        return masked_mean(difference, mask[..., None])
-
-
-def attention_matrix(values: Tensor, count: Tensor) -> Tensor:
-    """softmax(X^T X / sqrt(K)): how much each channel attends to each other one.
-
-    Args:
-        values: (B, M, C), X with rows of 0 for padding.
-        count: (B,) K, the objects of each frame.
-
-    Returns:
-        (B, C, C) whose columns sum to 1.
-    """
-    scale = count.clamp(min=1).to(values.dtype).sqrt()[:, None, None]
-    return (values.transpose(1, 2) @ values / scale).softmax(dim=1)
-
-
-def attend(values: Tensor, count: Tensor) -> Tensor:
-    """X A for the (B, M, C) values of the objects: each channel a mixture of those like it."""
-    return values @ attention_matrix(values, count)
-
-
-def _objects(maps: HeadMaps[Tensor], cell: Tensor, heatmap: str) -> list[Tensor]:
-    """For each head (B, M, channels) float32 at the objects' cells."""
-    first, *rest = [gather_cells(item, cell).float() for item in maps.as_tuple()]
-    return [first.sigmoid() if heatmap == "sigmoid" else first, *rest]
+    def _error(self, made: Tensor, wanted: Tensor, cell: Tensor, mask: Tensor) -> Tensor:
+        """L1 over the map and, if asked for, L2 at the (B, M) cells of objects."""
+        made, wanted = full(made), full(wanted)
+        error = functional.l1_loss(made, wanted)
+        if self.config.center_l2:
+            apart = gather_cells(made, cell) - gather_cells(wanted, cell)
+            error = error + masked_mean(apart**2, mask[..., None])
+        return error

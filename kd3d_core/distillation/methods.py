@@ -8,18 +8,39 @@ from torch import Tensor
 from torch import nn
 
 from kd3d_core.codec.heads import head_channels
+from kd3d_core.codec.heads import task_of_class
+from kd3d_core.distillation.features import FeatureHint
+from kd3d_core.distillation.features import FitNetConfig
+from kd3d_core.distillation.features import GTBoxConfig
 from kd3d_core.distillation.itkd import ItKD
 from kd3d_core.distillation.itkd import ItKDConfig
+from kd3d_core.distillation.kd3d import Kd3d
+from kd3d_core.distillation.kd3d import Kd3dConfig
+from kd3d_core.distillation.pointdistiller import PointDistiller
+from kd3d_core.distillation.pointdistiller import PointDistillerConfig
 from kd3d_core.distillation.protocol import DistillationBatch
 from kd3d_core.distillation.protocol import DistillationLoss
+from kd3d_core.distillation.rdd import RDD
+from kd3d_core.distillation.rdd import RDDConfig
 from kd3d_core.distillation.response import HeatmapKL
 from kd3d_core.distillation.response import HeatmapKLConfig
 from kd3d_core.distillation.response import PPLogit
 from kd3d_core.distillation.response import PPLogitConfig
 from kd3d_core.errors import Kd3dError
+from kd3d_core.models.config import HeadConfig
 from kd3d_core.models.config import ModelConfig
 
-MethodConfig = Annotated[ItKDConfig | HeatmapKLConfig | PPLogitConfig, Field(discriminator="type")]
+MethodConfig = Annotated[
+    Kd3dConfig
+    | ItKDConfig
+    | RDDConfig
+    | PointDistillerConfig
+    | HeatmapKLConfig
+    | PPLogitConfig
+    | FitNetConfig
+    | GTBoxConfig,
+    Field(discriminator="type"),
+]
 
 
 class CombinedLoss(DistillationLoss):
@@ -36,6 +57,14 @@ class CombinedLoss(DistillationLoss):
             terms |= loss(batch)
         return terms
 
+    def monitors(self) -> dict[str, Tensor]:
+        """The union of the methods' monitors."""
+        watched: dict[str, Tensor] = {}
+        for loss in self.losses:
+            assert isinstance(loss, DistillationLoss)
+            watched |= loss.monitors()
+        return watched
+
 
 def build_loss(
     methods: Sequence[MethodConfig], student: ModelConfig, teacher: ModelConfig
@@ -43,19 +72,55 @@ def build_loss(
     """The loss of `methods` between two networks.
 
     Raises:
-        Kd3dError: The teacher's classes or range are not the student's.
+        Kd3dError: The teacher's classes or range are not the student's, or a method compares
+            heatmaps and one of the two has none.
     """
     check_pair(student, teacher)
-    losses: list[DistillationLoss] = []
     for method in methods:
-        if isinstance(method, ItKDConfig):
-            widths = tuple(head_channels(len(student.classes)).values())
-            losses.append(ItKD(neck_width(student), neck_width(teacher), widths, method))
-        elif isinstance(method, HeatmapKLConfig):
-            losses.append(HeatmapKL(method))
-        else:
-            losses.append(PPLogit(method))
-    return CombinedLoss(losses)
+        _check_heads(method, student, teacher)
+    return CombinedLoss([_loss(method, student, teacher) for method in methods])
+
+
+def _loss(method: MethodConfig, student: ModelConfig, teacher: ModelConfig) -> DistillationLoss:
+    """The loss of one method."""
+    widths = neck_width(student), neck_width(teacher)
+    tasks = _tasks(student), _tasks(teacher)
+    if isinstance(method, Kd3dConfig):
+        return Kd3d(*widths, method, tasks)
+    if isinstance(method, ItKDConfig):
+        heads = tuple(head_channels(len(student.classes)).values())
+        return ItKD(*widths, heads, method, tasks)
+    if isinstance(method, PointDistillerConfig):
+        return PointDistiller(*widths, method)
+    if isinstance(method, RDDConfig):
+        return RDD(*widths, method, tasks)
+    if isinstance(method, FitNetConfig | GTBoxConfig):
+        return FeatureHint(*widths, method)
+    if isinstance(method, HeatmapKLConfig):
+        return HeatmapKL(method)
+    return PPLogit(method, tasks)
+
+
+def _check_heads(method: MethodConfig, student: ModelConfig, teacher: ModelConfig) -> None:
+    """Refuse a method that compares heatmaps where a network has an anchor head."""
+    if isinstance(method, ItKDConfig):
+        compares = method.attention > 0
+    else:
+        compares = isinstance(method, Kd3dConfig | RDDConfig | HeatmapKLConfig | PPLogitConfig)
+    for model in (student, teacher):
+        if compares and not isinstance(model.head, HeadConfig):
+            raise Kd3dError(
+                f"the method {method.type} compares heatmaps, and {model.name} has an anchor "
+                "head: distil features (fitnet, gt_box, point_distiller, itkd with attention: 0), "
+                "or choose models with centre heads."
+            )
+
+
+def _tasks(model: ModelConfig) -> tuple[int, ...]:
+    """The task of each class of a centre head with several; empty for other heads."""
+    if not isinstance(model.head, HeadConfig) or not model.head.tasks:
+        return ()
+    return task_of_class(len(model.classes), model.head.tasks)
 
 
 def neck_width(model: ModelConfig) -> int:

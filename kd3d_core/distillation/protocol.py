@@ -18,6 +18,7 @@ class Targets(Protocol):
         heatmap: (B, K, H, W) float32 Gaussians in [0, 1] round the centres of the objects.
         cell: (B, M) int64 output cell of each object, row * W + column.
         mask: (B, M) bool, False where a place in the list is empty.
+        label: (B, M) int64 class of each object.
         offset, size, rotation: (B, M, 2 / 3 / 4) as in `HeadMaps`.
     """
 
@@ -27,6 +28,8 @@ class Targets(Protocol):
     def cell(self) -> Tensor: ...  # noqa: D102
     @property
     def mask(self) -> Tensor: ...  # noqa: D102
+    @property
+    def label(self) -> Tensor: ...  # noqa: D102
     @property
     def offset(self) -> Tensor: ...  # noqa: D102
     @property
@@ -80,6 +83,10 @@ class DistillationLoss(nn.Module):
     def forward(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """The weighted terms; each is a scalar, finite also when the batch has no object."""
         raise NotImplementedError
+
+    def monitors(self) -> dict[str, Tensor]:
+        """Scalars of the last forward pass that are worth a curve and are no loss, detached."""
+        return {}
 
 
 def gather_cells(maps: Tensor, cell: Tensor) -> Tensor:
@@ -146,3 +153,33 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """
     weight = mask.to(values.dtype).expand_as(values)
     return (values * weight).sum() / weight.sum().clamp(min=1e-6)
+
+
+def of_task(values: Tensor, label: Tensor, task_of_class: tuple[int, ...]) -> Tensor:
+    """What the task of an object's class says, of a centre head with several tasks.
+
+    Args:
+        values: (B, M, T * C) read at the objects: a block of C channels for each of T tasks.
+        label: (B, M) int64 class of each object.
+        task_of_class: `codec.heads.task_of_class`; empty for a head without tasks.
+
+    Returns:
+        (B, M, C).
+    """
+    count = max(task_of_class, default=0) + 1
+    if count == 1:
+        return values
+    task = torch.tensor(task_of_class, device=label.device)[label]
+    blocks = values.unflatten(2, (count, -1))
+    index = task[..., None, None].expand(-1, -1, 1, blocks.shape[-1])
+    return blocks.gather(2, index)[:, :, 0]
+
+
+def full(values: Tensor) -> Tensor:
+    """The values in float32, or in float64 if they are: sums over maps need the mantissa."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def zero(*values: Tensor) -> Tensor:
+    """A scalar 0 that gives every one of `values` a gradient of 0, be they infinite or NaN."""
+    return torch.stack([full(value).flatten()[:0].sum() for value in values]).sum()

@@ -24,6 +24,13 @@ def spread(total: int, count: int | None) -> list[int]:
     return [int(i) for i in np.linspace(0, total - 1, count).round()]
 
 
+def in_labelled_view(dataset: FrameDataset, index: int, pred: Boxes3D) -> Boxes3D:
+    """Detections where the ground truth of a frame reaches: KITTI's camera sees a part only."""
+    if isinstance(dataset, KittiDataset):
+        return pred[dataset.in_camera_view(index, pred.center)]
+    return pred
+
+
 def score(
     predict: Callable[[Frame], Boxes3D],
     dataset: FrameDataset,
@@ -32,6 +39,7 @@ def score(
     classes: Sequence[str] | None = None,
     frames: int | None = None,
     console: Console | None = None,
+    also: Sequence[Callable[[int, Frame, Boxes3D], None]] = (),
 ) -> EvalResult:
     """Metrics of a detector on the frames of a data set.
 
@@ -45,6 +53,8 @@ def score(
         classes: Classes to report; those of the data set when None.
         frames: At most this many frames, spread evenly; all when None.
         console: Where a progress bar goes; none without it.
+        also: Are called with the index, the frame and all its detections: other metrics that look
+            at the same frames.
 
     Raises:
         Kd3dError: A frame has no ground truth.
@@ -61,7 +71,8 @@ def score(
         if frame.boxes is None:
             raise Kd3dError(f"{frame.source} has no ground truth, so nothing can be scored.")
         pred = predict(frame)
-        if isinstance(dataset, KittiDataset):
-            pred = pred[dataset.in_camera_view(index, pred.center)]
+        for listener in also:
+            listener(index, frame, pred)
+        pred = in_labelled_view(dataset, index, pred)
         accumulator.add(pred, frame.boxes, frame.num_points)
     return accumulator.result()

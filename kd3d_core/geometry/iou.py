@@ -48,7 +48,7 @@ def _clip(
 
 @njit(cache=True, nogil=True)
 def overlap_area(
-    a: NDArray[np.float32], b: NDArray[np.float32], work: NDArray[np.float64]
+    a: NDArray[np.floating], b: NDArray[np.floating], work: NDArray[np.float64]
 ) -> float:
     """Area [m2] shared by two rectangles seen from above; for use inside other kernels.
 
@@ -57,8 +57,8 @@ def overlap_area(
     touching boxes are exact to rounding.
 
     Args:
-        a: (5,) float32: x, y, length, width [m], yaw [rad].
-        b: (5,) float32, the same.
+        a: (5,) float32 or float64: x, y, length, width [m], yaw [rad].
+        b: (5,) the same.
         work: (2, 12, 2) float64 scratch.
     """
     half_length = abs(np.float64(a[2])) / 2

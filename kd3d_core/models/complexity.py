@@ -9,6 +9,7 @@ from torch import Tensor
 from torch import nn
 
 from kd3d_core.codec.grid import PillarInput
+from kd3d_core.codec.grid import VoxelInput
 from kd3d_core.codec.inputs import image_channels
 from kd3d_core.models.batch import NetworkBatch
 from kd3d_core.models.config import ModelConfig
@@ -28,6 +29,7 @@ class LayerCost:
         parameters: Numbers learned, biases included.
         macs: Multiply-accumulates for one cloud, without the bias and the batch norm, which is
             folded into the weights on export.
+        charged: The same as the papers count, see `count`.
     """
 
     name: str
@@ -35,6 +37,7 @@ class LayerCost:
     output: tuple[int, ...]
     parameters: int
     macs: int
+    charged: int
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,14 @@ class Complexity:
         layers: The layers that multiply, in the order in which they run.
         parameters: Numbers learned in the whole network, batch norm included.
         macs: Multiply-accumulates of all layers.
+        charged: The same as the papers count, see `count`.
         pillars: The number of pillars that the encoder's cost is for; 0 for other inputs.
     """
 
     layers: tuple[LayerCost, ...]
     parameters: int
     macs: int
+    charged: int
     pillars: int
 
 
@@ -59,6 +64,10 @@ def count(network: ModelConfig | CenterPointDetector, pillars: int | None = None
 
     Only true multiplications count: a transposed convolution whose kernel is as large as its
     stride writes each output once, and is not charged kernel**2 times more as some counters do.
+    That of the papers (SparseKD, RDD) does, so `charged` has their convention beside ours.
+
+    Sparse convolutions are left out of both, for they cost what the cloud makes them cost:
+    `sparse_cost.sparse_macs` measures that. Their parameters are counted.
 
     Args:
         network: A network, or its configuration.
@@ -83,6 +92,7 @@ def count(network: ModelConfig | CenterPointDetector, pillars: int | None = None
         layers=tuple(layers),
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         macs=sum(layer.macs for layer in layers),
+        charged=sum(layer.charged for layer in layers),
         pillars=used,
     )
 
@@ -97,16 +107,16 @@ def _recorder(
         if isinstance(module, nn.ConvTranspose2d):
             # Every input pixel meets every weight once.
             macs = module.weight.numel() * inputs[0][0, 0].numel()
+            charged = module.weight.numel() * output[0, 0].numel()
         elif isinstance(module, nn.Conv2d):
-            macs = module.weight.numel() * output[0, 0].numel()
+            macs = charged = module.weight.numel() * output[0, 0].numel()
         else:
             assert isinstance(module, PillarEncoder)
             assert isinstance(config.input, PillarInput)
-            macs = module.linear.weight.numel() * pillars * config.input.max_points
+            macs = charged = module.linear.weight.numel() * pillars * config.input.max_points
         size = sum(parameter.numel() for parameter in module.parameters())
-        layers.append(
-            LayerCost(name, type(module).__name__, tuple(output.shape[1:]), size, int(macs))
-        )
+        shape = tuple(output.shape[1:])
+        layers.append(LayerCost(name, type(module).__name__, shape, size, macs, charged))
 
     return record
 
@@ -116,7 +126,13 @@ def _empty_batch(config: ModelConfig) -> NetworkBatch:
     if isinstance(config.input, PillarInput):
         return NetworkBatch(
             1,
-            pillars=torch.zeros(1, config.input.max_points, 9),
+            pillars=torch.zeros(1, config.input.max_points, config.input.features),
             cells=torch.zeros(1, dtype=torch.int64),
+        )
+    if isinstance(config.input, VoxelInput):
+        return NetworkBatch(
+            1,
+            voxels=torch.zeros(1, config.input.features),
+            coordinates=torch.zeros(1, 4, dtype=torch.int32),
         )
     return NetworkBatch(1, image=torch.zeros(1, image_channels(config.input), *config.grid.shape))

@@ -8,12 +8,17 @@ from torch import Tensor
 from torch import nn
 from torch.nn import functional
 
-from kd3d_core.codec.pillars import NUM_FEATURES
+from kd3d_core.codec.grid import PillarInput
+from kd3d_core.codec.grid import VoxelInput
+from kd3d_core.codec.inputs import image_channels
 from kd3d_core.models.batch import NetworkBatch
+from kd3d_core.models.config import SPARSE_STRIDE
+from kd3d_core.models.config import ModelConfig
 from kd3d_core.models.layers import NORM_EPS
 from kd3d_core.models.layers import NORM_MOMENTUM
 from kd3d_core.models.layers import conv_norm_relu
 from kd3d_core.models.layers import full_precision
+from kd3d_core.models.sparse import SparseEncoder
 
 #: Pillars at a time in `max_linear`: the (pillars, max_points, channels) products of so many stay
 #: in a CPU's cache. Graphics cards take them all at once.
@@ -79,13 +84,14 @@ class PillarEncoder(nn.Module):
     Args:
         channels: Width of the map.
         shape: (rows, columns) of the grid, for batches that do not say theirs.
+        inputs: Features of a point, `PillarInput.features`.
     """
 
-    def __init__(self, channels: int, shape: tuple[int, int]) -> None:
+    def __init__(self, channels: int, shape: tuple[int, int], inputs: int = 9) -> None:
         super().__init__()
         self.shape = shape
         self.channels = channels
-        self.linear = nn.Linear(NUM_FEATURES, channels, bias=False)
+        self.linear = nn.Linear(inputs, channels, bias=False)
         self.norm = nn.BatchNorm1d(channels, eps=NORM_EPS, momentum=NORM_MOMENTUM)
 
     def forward(self, batch: NetworkBatch) -> Tensor:
@@ -99,12 +105,12 @@ class PillarEncoder(nn.Module):
         """Describe each pillar.
 
         Batch norm is an affine map of each channel, so it is folded into the linear layer: its
-        statistics over all points follow from the mean m and the covariance S of the nine inputs
+        statistics over all points follow from the mean m and the covariance S of the inputs
         (mean W m, variance diag(W S W^T)), and the (P, max_points, channels) array meets one
         operation instead of three. The result and the gradients are those of the plain order.
 
         Args:
-            pillars: (P, max_points, 9) float32.
+            pillars: (P, max_points, inputs) float32.
 
         Returns:
             (P, channels) float32, the maximum over the points of each pillar.
@@ -120,14 +126,14 @@ class PillarEncoder(nn.Module):
         """Mean and variance (channels,) for the batch norm; updates the running ones in training.
 
         Args:
-            pillars: (P, max_points, 9).
-            weight: (channels, 9).
+            pillars: (P, max_points, inputs).
+            weight: (channels, inputs).
         """
         running_mean = cast(Tensor, self.norm.running_mean)
         running_var = cast(Tensor, self.norm.running_var)
         if not self.training:
             return running_mean, running_var
-        points = pillars.reshape(-1, NUM_FEATURES)
+        points = pillars.flatten(0, 1)
         center = points.mean(dim=0)
         spread = points - center
         covariance = spread.T @ spread / len(points)
@@ -180,9 +186,56 @@ class BevImageEncoder(nn.Module):
 
     def __init__(self, inputs: int, channels: int) -> None:
         super().__init__()
+        self.channels = channels
         self.stem = conv_norm_relu(inputs, channels, kernel=1)
 
     def forward(self, batch: NetworkBatch) -> Tensor:
         """Encode (B, inputs, rows, columns) images into (B, channels, rows, columns)."""
         assert batch.image is not None
         return self.stem(batch.image)
+
+
+class VoxelEncoder(nn.Module):
+    """Sparse 3-D convolutions, then all layers of sites side by side as channels.
+
+    Everything here runs in float32, under autocast too: coordinates of up to 50 m would keep only
+    a quarter of a metre in bfloat16, and spconv knows no autocast but to float16.
+
+    Args:
+        middle: What turns voxels into a map.
+        shape: (rows, columns) of the grid, for batches that do not say theirs.
+    """
+
+    def __init__(self, middle: SparseEncoder, shape: tuple[int, int]) -> None:
+        super().__init__()
+        self.shape = shape
+        self.middle = middle
+        self.channels = middle.channels
+
+    def forward(self, batch: NetworkBatch) -> Tensor:
+        """Encode the voxels of B clouds into (B, channels, rows / 8, columns / 8).
+
+        Raises:
+            Kd3dError: spconv is not installed, or cannot do this.
+        """
+        assert batch.voxels is not None
+        assert batch.coordinates is not None
+        shape = batch.shape or self.shape
+        if batch.voxels.is_meta:  # costs are counted: no site is active, nothing is computed
+            rows, columns = (cells // SPARSE_STRIDE for cells in shape)
+            return batch.voxels.new_zeros(batch.size, self.channels, rows, columns)
+        with full_precision(batch.voxels.device):
+            return self.middle(batch.voxels, batch.coordinates, batch.size, shape)
+
+
+def build_encoder(config: ModelConfig) -> PillarEncoder | BevImageEncoder | VoxelEncoder:
+    """The encoder of a network, with fresh weights."""
+    width, grid = config.encoder_channels, config.grid
+    if isinstance(config.input, PillarInput):
+        return PillarEncoder(width, grid.shape, config.input.features)
+    if isinstance(config.input, VoxelInput):
+        middle = SparseEncoder(
+            config.input.features, width, config.input.bins, config.sparse_blocks
+        )
+        return VoxelEncoder(middle, grid.shape)
+    return BevImageEncoder(image_channels(config.input), width)

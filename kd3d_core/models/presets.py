@@ -1,6 +1,8 @@
 """The named networks. Each is a function that gives a `ModelConfig`; change it with `model_copy`.
 
-All look 51.2 m in every direction at cells of 0.32 m (320 x 320), with output maps of 160 x 160.
+`PRESETS` look 51.2 m in every direction at cells of 0.32 m (320 x 320), with output maps of 160 x
+160. `VOXEL_PRESETS` look as far at 0.1 m, with output maps of 128 x 128. `PAPER_PRESETS` have the
+layouts of the data sets that the papers measured on.
 """
 
 from collections.abc import Callable
@@ -11,6 +13,8 @@ from kd3d_core.errors import Kd3dError
 from kd3d_core.models.config import BlockConfig
 from kd3d_core.models.config import HeadConfig
 from kd3d_core.models.config import ModelConfig
+from kd3d_core.models.presets_papers import PAPER_MAKERS
+from kd3d_core.models.presets_voxel import VOXEL_MAKERS
 
 #: Convolutions after the strided one in each block: PointPillars (CVPR 2019), sec. 2.2.
 _POINTPILLARS_LAYERS = (3, 5, 5)
@@ -65,16 +69,22 @@ _MAKERS: dict[str, Callable[[], ModelConfig]] = {
     "tiny": tiny,
 }
 
-#: The names that `preset` knows.
+#: kd3d's own networks, from the largest to the smallest.
 PRESETS = tuple(_MAKERS)
+#: Teachers, and students on voxels: their sparse encoder needs spconv to run, and has no bundle.
+VOXEL_PRESETS = tuple(VOXEL_MAKERS)
+#: The networks of the papers.
+PAPER_PRESETS = tuple(PAPER_MAKERS)
 
 
 def preset(name: str) -> ModelConfig:
-    """The network of that name.
+    """The network of that name, of `PRESETS`, `VOXEL_PRESETS` or `PAPER_PRESETS`.
 
     Raises:
         Kd3dError: There is no such preset.
     """
-    if name not in _MAKERS:
-        raise Kd3dError(f"there is no model preset {name!r}; use one of: {', '.join(PRESETS)}.")
-    return _MAKERS[name]()
+    makers = _MAKERS | VOXEL_MAKERS | PAPER_MAKERS
+    if name not in makers:
+        known = ", ".join(makers)
+        raise Kd3dError(f"there is no model preset {name!r}; use one of: {known}.")
+    return makers[name]()

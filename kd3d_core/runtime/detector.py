@@ -10,10 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kd3d_core.codec.bev_image import BevCanvas
 from kd3d_core.codec.decode import DecodeConfig
-from kd3d_core.codec.decode import decode
+from kd3d_core.codec.grid import BevImageInput
+from kd3d_core.codec.heads import AnchorMaps
 from kd3d_core.codec.heads import HeadMaps
+from kd3d_core.codec.inputs import NetworkInput
 from kd3d_core.codec.inputs import encode
+from kd3d_core.codec.layout import AnchorLayout
+from kd3d_core.codec.layout import decode_outputs
 from kd3d_core.geometry.boxes import Boxes3D
 from kd3d_core.pointcloud import PointCloud
 from kd3d_core.runtime.backends.base import Backend
@@ -70,6 +75,13 @@ class Detector:
         self._decode = bundle.manifest.decode
         self._source = source
         self._lock = threading.Lock()
+        # Used under the lock: what is drawn lives until the network has seen it.
+        about = bundle.manifest
+        self._canvas = (
+            BevCanvas(about.grid, about.input, channels_last=backend.channels_last)
+            if isinstance(about.input, BevImageInput)
+            else None
+        )
 
     @classmethod
     def load(
@@ -85,10 +97,11 @@ class Detector:
 
         Args:
             path: A `*.kd3d` file; None takes the shipped one.
-            backend: "auto", "openvino" or "onnxruntime"; see `make_backend`.
+            backend: "auto", "openvino", "onnxruntime", "tensorrt" or "tensorrt-rtx"; see
+                `make_backend`.
             threads: CPU threads for the network; None leaves it to the backend.
             precision: "f32", "bf16" or "auto"; see `make_backend`.
-            cache_dir: Where OpenVINO keeps compiled models.
+            cache_dir: Where OpenVINO and TensorRT keep compiled models.
 
         Raises:
             Kd3dError: The bundle cannot be read, or the backend cannot run it.
@@ -96,7 +109,12 @@ class Detector:
         path = default_bundle_path() if path is None else Path(path)
         bundle = read_bundle(path)
         runner = make_backend(
-            backend, bundle.onnx, threads=threads, precision=precision, cache_dir=cache_dir
+            backend,
+            bundle.onnx,
+            threads=threads,
+            precision=precision,
+            cache_dir=cache_dir,
+            largest=bundle.manifest.largest,
         )
         return cls(bundle, runner, str(path))
 
@@ -148,7 +166,7 @@ class Detector:
         """
         with self._lock:
             start = time.perf_counter()
-            fed = encode(cloud.points, self._manifest.grid, self._manifest.input)
+            fed = self._encode(cloud)
             arrays = _batched(fed.arrays)
             encoded = time.perf_counter()
             if fed.points_in_range == 0:  # nothing to see, and graphs dislike empty inputs
@@ -168,17 +186,26 @@ class Detector:
             dropped_cells=fed.dropped_cells,
         )
 
-    def raw_maps(self, cloud: PointCloud) -> HeadMaps[NDArray[np.float32]]:
+    def raw_maps(
+        self, cloud: PointCloud
+    ) -> HeadMaps[NDArray[np.float32]] | AnchorMaps[NDArray[np.float32]]:
         """The network's output maps, (channels, rows, columns) float32, before decoding."""
-        fed = encode(cloud.points, self._manifest.grid, self._manifest.input)
         with self._lock:
+            fed = self._encode(cloud)
             outputs = self._backend.run(_batched(fed.arrays))
-        return HeadMaps(*(output[0] for output in outputs))
+        anchored = isinstance(self._manifest.head, AnchorLayout)
+        return (AnchorMaps if anchored else HeadMaps)(*(output[0] for output in outputs))
+
+    def _encode(self, cloud: PointCloud) -> NetworkInput:
+        """What the network takes of a cloud; an image is valid until the next call."""
+        about = self._manifest
+        return encode(cloud.points, about.grid, about.input, cloud.time, self._canvas)
 
     def _boxes(self, outputs: tuple[NDArray[Any], ...]) -> Boxes3D:
         """Decode maps (1, channels, rows, columns)."""
-        return decode(
-            HeadMaps(*(output[0] for output in outputs)),
+        return decode_outputs(
+            [output[0] for output in outputs],
+            self._manifest.head,
             self._manifest.grid,
             self._manifest.output_stride,
             self._manifest.classes,

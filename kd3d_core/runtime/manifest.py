@@ -7,9 +7,12 @@ from pydantic import model_validator
 
 from kd3d_core.codec.decode import DecodeConfig
 from kd3d_core.codec.grid import BevGrid
-from kd3d_core.codec.grid import InputConfig
+from kd3d_core.codec.grid import GraphInputConfig
 from kd3d_core.codec.grid import PillarInput
-from kd3d_core.codec.heads import head_channels
+from kd3d_core.codec.layout import CenterLayout
+from kd3d_core.codec.layout import HeadLayout
+from kd3d_core.codec.layout import layout_fault
+from kd3d_core.codec.layout import output_channels
 from kd3d_core.config import Config
 from kd3d_core.geometry.boxes import DEFAULT_CLASSES
 
@@ -61,9 +64,11 @@ class Manifest(Config):
     name: str
     classes: tuple[str, ...] = Field(default=DEFAULT_CLASSES, min_length=1)
     grid: BevGrid = BevGrid()
-    input: InputConfig = Field(default_factory=PillarInput)
+    input: GraphInputConfig = Field(default_factory=PillarInput)
     output_stride: PositiveInt = 2
     """Grid cells per output cell."""
+    head: HeadLayout = CenterLayout()
+    """What the outputs mean."""
     decode: DecodeConfig = DecodeConfig()
     sweeps: PositiveInt = 1
     """Sweeps in the clouds that it was trained on, merged into the frame of the newest."""
@@ -88,18 +93,29 @@ class Manifest(Config):
                     f"grid.{axis}: {cells} cells are not a multiple of output_stride "
                     f"{self.output_stride}"
                 )
+        fault = layout_fault(self.head, self.classes)
+        if fault:
+            raise ValueError(f"head.{fault}")
         return self
 
     @property
     def inputs(self) -> Signature:
         """The inputs that the graph must have."""
         if isinstance(self.input, PillarInput):
-            return {"pillars": (None, self.input.max_points, 9), "cells": (None,)}
+            return {
+                "pillars": (None, self.input.max_points, self.input.features),
+                "cells": (None,),
+            }
         return {"image": (1, self.input.slices + 4, *self.grid.shape)}
 
     @property
+    def largest(self) -> int:
+        """The largest size of the free dimensions of the inputs; 1 where none is free."""
+        return self.input.max_pillars if isinstance(self.input, PillarInput) else 1
+
+    @property
     def outputs(self) -> Signature:
-        """The outputs that the graph must have, in the order of `HEAD_NAMES`."""
+        """The outputs that the graph must have, in their order."""
         rows, columns = (cells // self.output_stride for cells in self.grid.shape)
-        channels = head_channels(len(self.classes))
+        channels = output_channels(self.head, len(self.classes))
         return {name: (1, count, rows, columns) for name, count in channels.items()}

@@ -48,6 +48,11 @@ class Checkpoint:
     teacher: dict[str, str] | None = None
     version: str = kd3d_core.__version__
 
+    @property
+    def sweeps(self) -> int:
+        """Sweeps in the clouds that it was trained on."""
+        return int(self.training.get("data", {}).get("sweeps", 1))
+
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:
     """The "kd3d" entry of a checkpoint file: everything but the weights, as JSON text."""

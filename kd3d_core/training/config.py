@@ -1,6 +1,7 @@
 """`TrainConfig`: everything that makes a training run, from one YAML file."""
 
 from pathlib import Path
+from typing import Any
 from typing import Literal
 
 from pydantic import Field
@@ -8,19 +9,22 @@ from pydantic import NonNegativeFloat
 from pydantic import NonNegativeInt
 from pydantic import PositiveFloat
 from pydantic import PositiveInt
+from pydantic import model_validator
 
 from kd3d_core.codec.decode import PerClass
 from kd3d_core.codec.grid import BevGrid
 from kd3d_core.config import Config
 from kd3d_core.datasets.augment import AugmentConfig
+from kd3d_core.datasets.opening import Format
 from kd3d_core.datasets.sampling import SamplingConfig
 from kd3d_core.distillation.itkd import ItKDConfig
+from kd3d_core.distillation.labels import LabelDistillConfig
 from kd3d_core.distillation.methods import MethodConfig
+from kd3d_core.distillation.start import TeacherStartConfig
 from kd3d_core.errors import Kd3dError
 from kd3d_core.evaluation.config import EvalConfig
 from kd3d_core.models.config import ModelConfig
 from kd3d_core.models.losses import LossWeights
-from kd3d_core.models.presets import PRESETS
 from kd3d_core.models.presets import preset
 
 
@@ -42,15 +46,34 @@ class DataConfig(Config):
     """Where the frames come from and how they are fed."""
 
     train: Path = Path("data/sim/train")
-    """Data set to learn from (as `kd3d_core simulate` writes it)."""
+    """Data set to learn from."""
     val: Path | None = None
     """Data set for validation; none means no validation."""
+    format: Format | None = None
+    """Layout of both (docs/data.md); null tells it by what lies in the folder."""
+    split: str | None = None
+    """Part of `train` to learn from, in the words of the data set; null takes all."""
+    val_split: str | None = None
+    """Part of `val` to validate on; null takes all."""
+    class_map: dict[str, str] = Field(default_factory=dict)
+    """Class of the model by class of the data set, where their names differ; several classes of
+    the data set may become one. Boxes of classes that the model lacks are left out."""
+    sweeps: PositiveInt = 1
+    """Sweeps that make a cloud, earlier ones moved to where the vehicle is; needs poses. The
+    model's `input.time` tells it which point is how old."""
+    sweep_stride: PositiveInt = 1
+    """Every so many-th frame back is joined; nuScenes takes every sweep."""
+    balance: Literal["none", "cbgs"] = "none"
+    """cbgs: every class has the same share of the frames (Zhu et al. 2019, arXiv 1908.09492)."""
+    cache_gb: NonNegativeFloat = 0.0
+    """Hold as many decoded frames in memory as fit into so many gigabytes (of each device)."""
     val_frames: PositiveInt = 100
     """At most this many frames of it, spread evenly."""
     min_points: NonNegativeInt = 4
     """Boxes with fewer points are not asked for: nobody could see them."""
     workers: NonNegativeInt = 1
-    """Processes that load, augment and encode; 0 does it in the training process."""
+    """Processes that load, augment and encode, but no more than there are cores; 0 does it in the
+    training process."""
     augment: AugmentConfig | None = Field(default_factory=AugmentConfig)
     """Random changes of the frames; null for none."""
     sampling: SamplingConfig | None = Field(default_factory=SamplingConfig)
@@ -110,10 +133,33 @@ class DistillConfig(Config):
 
     teacher: Path | None = None
     """Checkpoint of the teacher."""
-    methods: tuple[MethodConfig, ...] = Field(default=(ItKDConfig(),), min_length=1)
-    """Methods whose terms are added to the detection loss."""
+    methods: tuple[MethodConfig, ...] = (ItKDConfig(),)
+    """Methods whose terms are added to the detection loss. Where `labels` or `start` is given and
+    nothing is said here, there is none."""
+    labels: LabelDistillConfig | None = None
+    """The teacher's sure boxes join the ground truth; null for none. {} takes the defaults."""
+    start: TeacherStartConfig | None = None
+    """The student starts from the teacher's weights; null starts fresh, or from `init`."""
     unlabelled: UnlabelledConfig = UnlabelledConfig()
     """Clouds without ground truth to learn from."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_method_unasked(cls, data: Any) -> Any:
+        """Who asks for labels or a start alone shall not get the default method with them."""
+        if isinstance(data, dict) and not (data.get("labels") is data.get("start") is None):
+            return {"methods": (), **data}
+        return data
+
+    @model_validator(mode="after")
+    def _check(self) -> "DistillConfig":
+        types = [method.type for method in self.methods]
+        twice = sorted({name for name in types if types.count(name) > 1})
+        if twice:
+            raise ValueError(f"methods: {', '.join(twice)} twice; give each method once")
+        if not (types or self.labels or self.start or self.unlabelled.bags):
+            raise ValueError("methods: nothing listens to the teacher; give one, labels or start")
+        return self
 
 
 class TrainConfig(Config):
@@ -132,6 +178,9 @@ class TrainConfig(Config):
     out: Path = Path("runs/train")
     """Folder for checkpoints and logs."""
     max_steps: PositiveInt = 2000
+    max_epochs: PositiveFloat | None = None
+    """Times round the frames (with cbgs: round the balanced ones) instead of `max_steps`; the
+    steps follow from the data, the batch size and the devices."""
     batch_size: PositiveInt = 4
     """Frames a step and device."""
     loss: LossWeights = LossWeights()
@@ -153,6 +202,11 @@ class TrainConfig(Config):
     log_interval: PositiveInt = 10
     """Steps between log entries."""
 
+    @property
+    def samples(self) -> int:
+        """Frames that all devices see together over the whole run."""
+        return self.max_steps * self.batch_size * self.devices * self.num_nodes
+
     def model_config_resolved(self) -> ModelConfig:
         """The model: the preset looked up and the grid replaced.
 
@@ -161,12 +215,10 @@ class TrainConfig(Config):
         """
         model = self.model
         if isinstance(model, str):
-            if model not in PRESETS:
-                raise Kd3dError(
-                    f"model: there is no preset {model!r}; use one of {', '.join(PRESETS)}, or "
-                    "spell the model out."
-                )
-            model = preset(model)
+            try:
+                model = preset(model)
+            except Kd3dError as error:
+                raise Kd3dError(f"model: {error} Or spell the model out.") from error
         if self.grid is None:
             return model
         return ModelConfig.model_validate(model.model_dump() | {"grid": self.grid.model_dump()})

@@ -21,7 +21,7 @@ def mined_config() -> TrainConfig:
     """A short fine-tuning on mined clouds; config/distill/mined.yaml spells it out."""
     return TrainConfig(
         model="tiny",
-        distill=DistillConfig(methods=(HeatmapKLConfig(weight=2.0), PPLogitConfig(weight=5.0))),
+        distill=DistillConfig(methods=(HeatmapKLConfig(weight=2.0), PPLogitConfig(weight=0.83))),
         data=DataConfig(train=Path("data/shipped/train"), augment=AugmentConfig(rotation=3.14159)),
         optimizer=OptimizerConfig(lr_max=1e-3, warm_up=0.2, ema_decay=0.99),
         max_steps=400,
@@ -37,6 +37,9 @@ def prepare(
     val: Path | None = None,
     out: Path | None = None,
     max_steps: int | None = None,
+    batch_size: int | None = None,
+    devices: int | None = None,
+    num_nodes: int | None = None,
     teacher: Path | None = None,
     student: Path | None = None,
     bags: Sequence[Path] = (),
@@ -50,6 +53,9 @@ def prepare(
         val: Folder of the validation set.
         out: Folder for the results.
         max_steps: Number of steps.
+        batch_size: Frames a step and device.
+        devices: Devices a machine.
+        num_nodes: Machines.
         teacher: Checkpoint to learn from; like the next three only for files with a `distill`
             section.
         student: Checkpoint to go on from; its model replaces the file's.
@@ -68,10 +74,16 @@ def prepare(
         changed["data"]["train"] = data
     if val is not None:
         changed["data"]["val"] = val
-    if out is not None:
-        changed["out"] = out
+    given = {
+        "out": out,
+        "max_steps": max_steps,
+        "batch_size": batch_size,
+        "devices": devices,
+        "num_nodes": num_nodes,
+    }
+    changed |= {name: value for name, value in given.items() if value is not None}
     if max_steps is not None:
-        changed["max_steps"] = max_steps
+        changed["max_epochs"] = None
     if base.distill is None and (teacher is not None or student is not None or bags):
         raise Kd3dError(
             f"{path} has no distill section, so a teacher has nothing to say: use one of the "

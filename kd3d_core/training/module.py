@@ -3,28 +3,29 @@
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
 from torch import Tensor
 
 from kd3d_core.codec.decode import DecodeConfig
-from kd3d_core.codec.decode import decode
+from kd3d_core.codec.heads import AnchorMaps
 from kd3d_core.codec.heads import HeadMaps
+from kd3d_core.codec.layout import decode_outputs
+from kd3d_core.distillation.labels import TeacherLabels
 from kd3d_core.distillation.methods import CombinedLoss
 from kd3d_core.distillation.protocol import DistillationBatch
 from kd3d_core.distillation.teacher import FrozenTeacher
 from kd3d_core.evaluation.ap import ApAccumulator
 from kd3d_core.evaluation.ap import EvalResult
 from kd3d_core.geometry.boxes import Boxes3D
+from kd3d_core.models.anchor_losses import detection_loss
 from kd3d_core.models.batch import NetworkBatch
 from kd3d_core.models.config import ModelConfig
 from kd3d_core.models.detector import CenterPointDetector
-from kd3d_core.models.losses import CenterLoss
+from kd3d_core.training.batches import TrainBatch
+from kd3d_core.training.batches import ValBatch
 from kd3d_core.training.checkpoint import Checkpoint
 from kd3d_core.training.checkpoint import describe
 from kd3d_core.training.config import TrainConfig
-from kd3d_core.training.data import TrainBatch
-from kd3d_core.training.data import ValBatch
 
 #: Average precision wants the weak detections too.
 EVAL_DECODE = DecodeConfig(score_threshold=0.05)
@@ -40,6 +41,7 @@ class DetectionModule(lightning.LightningModule):
         teacher: The frozen teacher, or None.
         distillation: The loss between the two, or None.
         about: What it is trained on and by whom, for the checkpoint.
+        labels: Adds the teacher's boxes to the ground truth, or None.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class DetectionModule(lightning.LightningModule):
         teacher: FrozenTeacher | None = None,
         distillation: CombinedLoss | None = None,
         about: Checkpoint | None = None,
+        labels: TeacherLabels | None = None,
     ) -> None:
         super().__init__()
         self.config = config
@@ -57,15 +60,16 @@ class DetectionModule(lightning.LightningModule):
         self.detector = detector
         self.teacher = teacher
         self.distillation = distillation
-        self.criterion = CenterLoss(config.loss)
+        self.labels = labels
+        self.criterion = detection_loss(model, config.loss)
         self.about = about
         self.result: EvalResult | None = None
         self.result_step = -1
         self._accumulator: ApAccumulator | None = None
 
-    def forward(self, batch: NetworkBatch) -> HeadMaps[Tensor]:
-        """Head maps of a batch."""
-        return self.detector(batch).maps
+    def forward(self, batch: NetworkBatch) -> HeadMaps[Tensor] | AnchorMaps[Tensor]:
+        """What the head says of a batch."""
+        return self.detector(batch).outputs
 
     def on_fit_start(self) -> None:
         """The teacher is no submodule, so it follows the student to its device by hand."""
@@ -75,7 +79,8 @@ class DetectionModule(lightning.LightningModule):
     def training_step(self, batch: TrainBatch, index: int) -> Tensor:
         """The loss of one batch."""
         terms, loss = self.losses(batch)
-        logged = {f"train/{name}": value.detach() for name, value in terms.items()}
+        shown = {name: value.detach() for name, value in terms.items()} | self.monitors()
+        logged = {f"train/{name}": value for name, value in shown.items()}
         size = batch.inputs.size
         self.log_dict({"train/loss": loss.detach(), **logged}, batch_size=size)
         self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=size)
@@ -84,18 +89,25 @@ class DetectionModule(lightning.LightningModule):
     def losses(self, batch: TrainBatch) -> tuple[dict[str, Tensor], Tensor]:
         """Every term by its name, and their weighted sum."""
         output = self.detector(batch.inputs)
-        terms = self.criterion(output.maps, batch.targets)
-        loss = self.config.detection_weight * torch.stack(list(terms.values())).sum()
-        if self.teacher is None or self.distillation is None:
-            return terms, loss
+        if self.teacher is None:
+            terms = self.criterion(output.outputs, batch.targets)
+            return terms, self.config.detection_weight * torch.stack(list(terms.values())).sum()
         if batch.teacher_inputs is None or batch.teacher_targets is None:
             raise ValueError("the batch was not encoded for the teacher")
+        taught = self.teacher(batch.teacher_inputs)
+        targets, teacher_targets = batch.targets, batch.teacher_targets
+        if self.labels is not None:
+            targets, teacher_targets = self.labels(targets, teacher_targets, taught.outputs)
+        terms = self.criterion(output.outputs, targets)
+        loss = self.config.detection_weight * torch.stack(list(terms.values())).sum()
+        if self.distillation is None:
+            return terms, loss
         extra = self.distillation(
             DistillationBatch(
                 student=output,
-                teacher=self.teacher(batch.teacher_inputs),
-                targets=batch.targets,
-                teacher_targets=batch.teacher_targets,
+                teacher=taught,
+                targets=targets,
+                teacher_targets=teacher_targets,
                 student_cell=_output_cell(self.model),
                 teacher_cell=_output_cell(self.teacher.config),
             )
@@ -103,6 +115,16 @@ class DetectionModule(lightning.LightningModule):
         for value in extra.values():
             loss = loss + value
         return {**terms, **extra}, loss
+
+    def monitors(self) -> dict[str, Tensor]:
+        """Scalars of the last step that are no loss but worth a curve."""
+        sources = (self.distillation, self.labels)
+        return {
+            name: value
+            for source in sources
+            if source is not None
+            for name, value in source.monitors().items()
+        }
 
     def on_validation_epoch_start(self) -> None:
         """Begin with no frame."""
@@ -196,18 +218,18 @@ def detections(
 ) -> list[Boxes3D]:
     """Run a network on a batch and decode every frame of it."""
     with torch.no_grad():
-        maps = network(inputs).maps
+        maps = network(inputs).outputs
     arrays = [item.float().cpu().numpy() for item in maps.as_tuple()]
-    frames = range(inputs.size)
     return [
-        decode(
-            HeadMaps(*(np.ascontiguousarray(array[i]) for array in arrays)),
+        decode_outputs(
+            [array[i] for array in arrays],
+            model.head.layout,
             model.grid,
             model.output_stride,
             model.classes,
             config,
         )
-        for i in frames
+        for i in range(inputs.size)
     ]
 
 

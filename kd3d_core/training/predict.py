@@ -46,6 +46,8 @@ class NetworkPredictor:
     @torch.inference_mode()
     def __call__(self, frame: Frame) -> Boxes3D:
         """The boxes of a frame, in its own frame of reference, by falling score."""
-        inputs = collate([encode(frame.cloud.points, self.model.grid, self.model.input)])
+        cloud = frame.cloud
+        fed = encode(cloud.points, self.model.grid, self.model.input, cloud.time)
+        inputs = collate([fed])
         device = next(self.network.parameters()).device
         return detections(self.network, self.model, inputs.to(device), self.decode)[0]

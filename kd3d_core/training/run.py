@@ -18,13 +18,17 @@ from rich.console import Console
 from torch import nn
 
 from kd3d_core.config import dump_config
+from kd3d_core.datasets.sampling import ObjectSampler
+from kd3d_core.distillation.labels import TeacherLabels
 from kd3d_core.distillation.methods import build_loss
+from kd3d_core.distillation.methods import check_pair
 from kd3d_core.distillation.teacher import FrozenTeacher
 from kd3d_core.errors import Kd3dError
 from kd3d_core.evaluation.report import result_table
 from kd3d_core.evaluation.score import score
 from kd3d_core.files import write_text
 from kd3d_core.frame import FrameDataset
+from kd3d_core.models.config import ModelConfig
 from kd3d_core.models.detector import build_detector
 from kd3d_core.training.callbacks import EmaCallback
 from kd3d_core.training.callbacks import ReportCallback
@@ -39,8 +43,10 @@ from kd3d_core.training.memory import channels_last
 from kd3d_core.training.module import DetectionModule
 from kd3d_core.training.predict import NetworkPredictor
 from kd3d_core.training.sources import Sources
+from kd3d_core.training.sources import in_steps
 from kd3d_core.training.sources import open_sampler
 from kd3d_core.training.sources import open_sources
+from kd3d_core.training.start import start_student
 
 
 def train(
@@ -75,15 +81,18 @@ def train(
         torch.set_num_threads(config.threads)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     sources = open_sources(config, console, train_frames, val_frames)
-    module = _build_module(config, sources.main, sources.describe(config))
+    config = in_steps(config, sources)
+    sampler = open_sampler(config, sources, console)
+    module = _build_module(config, sources, sampler, console, resume)
     data = FrameModule(
         config,
         module.model,
         sources.main,
         sources.val,
         None if module.teacher is None else module.teacher.config,
-        open_sampler(config, sources, console),
+        sampler,
         sources.mixed_in,
+        sources.balance,
     )
     write_text(config.out / "config.yaml", dump_config(config))
     _show_plan(config, module, sources, console)
@@ -95,33 +104,57 @@ def train(
 
 
 def _build_module(
-    config: TrainConfig, frames: FrameDataset, data: dict[str, Any] | None = None
+    config: TrainConfig,
+    sources: Sources,
+    sampler: ObjectSampler | None = None,
+    console: Console | None = None,
+    resume: bool = False,
 ) -> DetectionModule:
-    """Student, teacher and losses; `data` says in the checkpoint what it learns from."""
+    """Student, teacher and losses."""
     model = config.model_config_resolved()
-    unknown = set(model.classes) - set(frames.classes)
-    if unknown == set(model.classes):
+    known = sources.main.classes
+    if not set(model.classes) & set(known):
         raise Kd3dError(
             f"the model's classes ({', '.join(model.classes)}) are none of the data set's "
-            f"({', '.join(frames.classes)})."
+            f"({', '.join(known)})."
         )
-    teacher, loss, lineage = None, None, None
+    # Before the teacher's, so that one seed is one start, whoever teaches.
+    detector = channels_last(build_detector(model))
+    teacher, loss, lineage, labels = None, None, None, None
     if config.distill is not None:
         path = config.distill.teacher
         if path is None:
             raise Kd3dError("distill.teacher: give the teacher's checkpoint (--teacher).")
         teacher = _load_teacher(path)
-        loss = build_loss(config.distill.methods, model, teacher.config)
+        check_pair(model, teacher.config)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         lineage = {"name": teacher.config.name, "sha256": digest}
-    detector = channels_last(build_detector(model))
+        labels = _labels(config, model, teacher.config)
+        if config.distill.methods:
+            loss = build_loss(config.distill.methods, model, teacher.config)
+        if config.distill.start is not None and not resume:
+            with (console or Console()).status("starting the student from its teacher"):
+                start_student(config, detector, teacher, sources, sampler)
+        if loss is None and labels is None:
+            teacher = None  # it has said what it had to say, and would only cost time
     if config.init is not None:
         load_fitting(detector, read_checkpoint(config.init).weights)
     for layer in detector.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
             layer.momentum = config.optimizer.norm_momentum
-    about = Checkpoint(model=model, weights={}, data=data or {}, teacher=lineage)
-    return DetectionModule(config, model, detector, teacher, loss, about)
+    about = Checkpoint(model=model, weights={}, data=sources.describe(config), teacher=lineage)
+    return DetectionModule(config, model, detector, teacher, loss, about, labels)
+
+
+def _labels(
+    config: TrainConfig, student: ModelConfig, teacher: ModelConfig
+) -> TeacherLabels | None:
+    """What adds the teacher's boxes to the ground truth, where the configuration wants it."""
+    if config.distill is None or config.distill.labels is None:
+        return None
+    crop = config.data.crop
+    seen = (student, teacher) if crop is None else (crop.of(student), crop.of(teacher))
+    return TeacherLabels(config.distill.labels, *seen)
 
 
 def _load_teacher(path: Path) -> FrozenTeacher:
@@ -219,8 +252,8 @@ def _show_plan(
     """Say what is about to happen."""
     weights = sum(p.numel() for p in module.detector.parameters())
     text = f"training {module.model.name} ({weights / 1e6:.2f} M weights) on {sources.words()}"
-    if module.teacher is not None:
-        text += f", taught by {module.teacher.config.name}"
+    if module.about is not None and module.about.teacher is not None:
+        text += f", taught by {module.about.teacher['name']}"
     console.print(f"{text}: {config.max_steps} steps of {config.batch_size}, into {config.out}")
 
 

@@ -2,6 +2,8 @@
 
 One folder a library version and network: `<root>/openvino-2024.6.0/<sha256 of the graph>/`. What
 is in it is sealed with checksums, because a half-written engine may load and detect nonsense.
+TensorRT's engines lie in `<root>/tensorrt/`, as `kd3d_core compile` writes them, and carry key and
+checksum themselves.
 """
 
 import hashlib
@@ -15,6 +17,9 @@ from pathlib import Path
 
 from kd3d_core.errors import Kd3dError
 from kd3d_core.files import write_text
+from kd3d_core.runtime.backends.base import GPU_BACKENDS
+from kd3d_core.runtime.backends.trt_cache import graph_prefix
+from kd3d_core.runtime.backends.trt_cache import remove_engines
 
 _SEAL = "sha256.json"
 #: The backends that can keep what they compiled, and the package that does it.
@@ -29,11 +34,13 @@ class EngineSlot:
         folder: For the backend's files; None when nothing is kept.
         filled: Whether a sealed engine was found there.
         note: What the user should know about it, or empty.
+        checked: Whether the backend itself checks what it finds there.
     """
 
     folder: Path | None = None
     filled: bool = False
     note: str = ""
+    checked: bool = False
 
 
 def default_root() -> Path | None:
@@ -50,7 +57,7 @@ def open_slot(root: str, backend: str, onnx_sha256: str, *, renew: bool = False)
 
     Args:
         root: The folder of all engines; empty takes `default_root`.
-        backend: As the node's parameter says it: "auto", "openvino", "onnxruntime".
+        backend: As the node's parameter says it, such as "auto" or "openvino".
         onnx_sha256: Of the graph, hexadecimal: another network never meets this one's engine.
         renew: Throw away what is kept.
 
@@ -60,6 +67,8 @@ def open_slot(root: str, backend: str, onnx_sha256: str, *, renew: bool = False)
     """
     library = _library(backend)
     base = Path(root).expanduser() if root else default_root()
+    if base is not None and backend in GPU_BACKENDS:
+        return _tensorrt_slot(base / "tensorrt", onnx_sha256, renew)
     if library is None or base is None:
         return EngineSlot()
     folder = base / f"{library}-{importlib.metadata.version(library)}" / onnx_sha256[:16]
@@ -88,7 +97,7 @@ def seal(slot: EngineSlot) -> str:
     Returns:
         Why that was not possible, or empty.
     """
-    if slot.folder is None:
+    if slot.folder is None or slot.checked:
         return ""
     try:
         files = _checksums(slot.folder)
@@ -97,6 +106,18 @@ def seal(slot: EngineSlot) -> str:
     except (OSError, Kd3dError) as error:
         return f"the engine in {slot.folder} could not be kept: {error}"
     return ""
+
+
+def _tensorrt_slot(folder: Path, onnx_sha256: str, renew: bool) -> EngineSlot:
+    """The folder of TensorRT's engines, which the backend fills and checks."""
+    try:
+        if renew:
+            remove_engines(folder, onnx_sha256)
+    except Kd3dError as error:
+        return EngineSlot(note=f"the engine is not made anew: {error}")
+    # One for another GPU or version counts too: it costs no more than a word in the log.
+    filled = any(folder.glob(f"{graph_prefix(onnx_sha256)}*.engine"))
+    return EngineSlot(folder, filled, checked=True)
 
 
 def _library(backend: str) -> str | None:

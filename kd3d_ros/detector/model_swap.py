@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from kd3d_core.datasets import pointcloud2
 from kd3d_core.errors import Kd3dError
 from kd3d_core.runtime.backends.base import make_backend
+from kd3d_core.runtime.backends.tensorrt import TensorRtBackend
 from kd3d_core.runtime.bundle import read_bundle
 from kd3d_core.runtime.default import default_bundle_path
 from kd3d_core.runtime.detector import Detector
@@ -52,13 +54,18 @@ def load_model(settings: DetectorSettings) -> LoadedModel:
         threads=settings.threads or None,
         precision=settings.precision,
         cache_dir=None if slot.folder is None else str(slot.folder),
+        largest=bundle.manifest.largest,
     )
     detector = Detector(bundle, backend, str(path))
     ModelView.make(detector, settings)  # refuses settings that do not fit
     detector.warm_up()
+    pointcloud2.warm_up()
     took = time.monotonic() - start
-    engine = f"{'from the cache' if slot.filled else 'compiled'}, warm after {took:.1f} s"
-    return LoadedModel(detector, engine, tuple(filter(None, (slot.note, engine_cache.seal(slot)))))
+    on_gpu = isinstance(backend, TensorRtBackend)
+    cached = backend.cached if on_gpu else slot.filled
+    engine = f"{'from the cache' if cached else 'compiled'}, warm after {took:.1f} s"
+    notes = (slot.note, backend.note if on_gpu else "", engine_cache.seal(slot))
+    return LoadedModel(detector, engine, tuple(filter(None, notes)))
 
 
 class ModelLoader:

@@ -28,7 +28,7 @@ class DetectorSettings:
     backend: str = parameter(
         "auto",
         "What runs the network.",
-        choices=("auto", "openvino", "onnxruntime"),
+        choices=("auto", "openvino", "onnxruntime", "tensorrt", "tensorrt-rtx"),
     )
     precision: str = parameter(
         "f32",

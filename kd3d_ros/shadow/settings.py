@@ -23,7 +23,9 @@ class ShadowSettings:
         "", "Path of the bundle (*.kd3d) that the student is compared with; must be given."
     )
     backend: str = parameter(
-        "auto", "What runs the teacher.", choices=("auto", "openvino", "onnxruntime")
+        "auto",
+        "What runs the teacher.",
+        choices=("auto", "openvino", "onnxruntime", "tensorrt", "tensorrt-rtx"),
     )
     threads: int = parameter(
         1, "CPU threads for the teacher; 0 leaves it to the backend.", low=0, high=256

@@ -1,7 +1,9 @@
 """The channels of the BEV image mean what their table says."""
 
 import numpy as np
+import pytest
 
+from kd3d_core.codec.bev_image import BevCanvas
 from kd3d_core.codec.bev_image import make_bev_image
 from kd3d_core.codec.grid import BevGrid
 from kd3d_core.codec.grid import BevImageInput
@@ -62,3 +64,16 @@ def test_an_empty_cloud_gives_zeros():
     assert result.points_in_range == 0
     assert result.arrays["image"].shape == (image_channels(CONFIG), *GRID.shape)
     assert not result.arrays["image"].any()
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_a_canvas_keeps_nothing_of_the_cloud_before(channels_last):
+    rng = np.random.default_rng(4)
+    canvas = BevCanvas(GRID, CONFIG, channels_last=channels_last)
+    for count in (4000, 10, 0, 700):
+        points = rng.uniform(-2, 8, (count, 4)).astype(np.float32)
+        image, inside = canvas.draw(points)
+        fresh, expected = make_bev_image(points, GRID, CONFIG)
+        assert inside == expected
+        np.testing.assert_array_equal(image, fresh)
+        assert image.transpose(1, 2, 0).flags.c_contiguous == channels_last

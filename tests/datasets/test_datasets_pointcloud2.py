@@ -207,3 +207,21 @@ def test_encode_is_the_inverse(extras):
     if extras:
         np.testing.assert_array_equal(back.time, cloud.time)
         np.testing.assert_array_equal(back.ring, cloud.ring)
+
+
+def test_the_kernel_and_numpy_agree_on_broken_values():
+    """Native float32 goes through the kernel, the other byte order through NumPy."""
+    rng = np.random.default_rng(5)
+    values = rng.uniform(-9, 300, (4, 500)).astype(np.float32)
+    for row, bad in ((0, np.nan), (1, np.inf), (3, np.nan), (3, np.inf), (3, -np.inf)):
+        values[row, rng.integers(0, 500, 40)] = bad
+    values[:3, ::9] = 0.0
+    columns = {name: ("f4", each) for name, each in zip(("x", "y", "z", "i"), values, strict=True)}
+    for height, scale in ((1, None), (1, 255.0), (5, 1.0)):
+        little, big = (
+            decode_pointcloud2(message(columns, big=each, height=height, row_pad=3, pad=2), scale)
+            for each in (False, True)
+        )
+        np.testing.assert_array_equal(little.points, big.points)
+        assert little.dropped == big.dropped > 100
+        assert little.points.flags.c_contiguous

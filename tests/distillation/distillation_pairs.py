@@ -72,3 +72,14 @@ def padded(truth, extra, junk):
         fill = torch.full((frames, extra, *value.shape[2:]), junk).to(value.dtype)
         made[name] = torch.cat([value, fill], 1)
     return TargetBatch(**made)
+
+
+def in_double(output, grad=False):
+    """The same output in float64, as leaves."""
+
+    def convert(values):
+        return values.detach().double().requires_grad_(grad)
+
+    return Output(
+        convert(output.neck), HeadMaps(*(convert(item) for item in output.maps.as_tuple()))
+    )

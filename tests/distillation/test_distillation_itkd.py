@@ -14,13 +14,14 @@ from distillation_pairs import padded
 from distillation_pairs import permuted
 from distillation_pairs import random_output
 from distillation_pairs import targets
+from pydantic import ValidationError
 
 from kd3d_core.codec.grid import BevGrid
+from kd3d_core.distillation.attention import HeadAttention
+from kd3d_core.distillation.attention import attention_matrix
 from kd3d_core.distillation.itkd import AutoEncoder
-from kd3d_core.distillation.itkd import HeadAttention
 from kd3d_core.distillation.itkd import ItKD
 from kd3d_core.distillation.itkd import ItKDConfig
-from kd3d_core.distillation.itkd import attention_matrix
 from kd3d_core.distillation.methods import build_loss
 from kd3d_core.distillation.protocol import DistillationBatch
 from kd3d_core.distillation.protocol import footprints
@@ -203,3 +204,108 @@ def test_pairs_that_do_not_fit_are_refused():
     small = teacher.model_copy(update={"grid": GRID})
     with pytest.raises(Kd3dError, match="range"):
         build_loss([ItKDConfig()], student, small)
+
+
+def published(student=12, **options):
+    """The variant of the published code."""
+    return itkd(
+        student, compressed_on="map", decoder="narrow", heatmap="mixed", fusion="free",
+        attention_over="objects_sum", **options,
+    )  # fmt: skip
+
+
+def test_the_published_code_decodes_to_the_students_width():
+    student, teacher, truth = random_output(15, channels=12), random_output(16), targets()
+    method = published(center_l2=False)
+    lifted = method.buffer(student.neck)
+    code_s, from_s = method.autoencoder(lifted)
+    code_t, from_t = method.autoencoder(teacher.neck)
+    assert from_s.shape[1] == from_t.shape[1] == 12
+    terms = method(batch(student, teacher, truth))
+    torch.testing.assert_close(terms["itkd_compressed"], (code_s - code_t).abs().mean())
+    wanted = (method.buffer(from_s) - teacher.neck).abs().mean()
+    wanted = wanted + (from_t - student.neck).abs().mean()
+    torch.testing.assert_close(terms["itkd_interchange"], wanted)
+
+
+def test_the_published_attention_differs_between_identical_heads():
+    same = random_output(17)
+    assert published(24)(batch(same, same))["itkd_attention"] > 0.1
+    fair = published(24).config.model_copy(update={"heatmap": "logits"})
+    assert ItKD(24, 24, WIDTHS, fair)(batch(same, same))["itkd_attention"] == 0
+
+
+def test_the_attention_of_an_object_is_a_mean_or_a_sum_over_channels():
+    pair = batch(random_output(18), random_output(19))
+    mean = itkd()(pair)["itkd_attention"]
+    torch.testing.assert_close(
+        itkd(attention_over="objects_sum")(pair)["itkd_attention"], sum(WIDTHS) * mean
+    )
+
+
+def test_self_reconstruction_compares_each_network_with_itself():
+    student, teacher = random_output(20), random_output(21)
+    method = itkd(reconstruct="self", center_l2=False)
+    wanted = sum(
+        (method.autoencoder(one.neck)[1] - one.neck).abs().mean() for one in (student, teacher)
+    )
+    torch.testing.assert_close(method(batch(student, teacher))["itkd_interchange"], wanted)
+
+
+def test_the_buffer_may_bring_the_teacher_to_the_students_width():
+    student, teacher = random_output(22, channels=12, grad=True), random_output(23)
+    method = itkd(12, lift="teacher")
+    assert method.buffer.weight.shape[:2] == (12, 24)
+    assert method.autoencoder.decoder[-1].out_channels == 12
+    sum(method(batch(student, teacher)).values()).backward()
+    assert method.buffer.weight.grad.abs().sum() > 0
+    assert student.neck.grad.abs().sum() > 0
+    with pytest.raises(ValidationError, match="narrow"):
+        ItKDConfig(lift="teacher", decoder="narrow")
+
+
+def test_detached_the_teachers_decoded_feature_does_not_pull_at_the_student():
+    # |D(E(t)) - s| is all that is left when the student's own branch is silent.
+    pulled = {}
+    for detach in (False, True):
+        student, teacher = random_output(24, grad=True), random_output(25)
+        method = itkd(detach=detach, compressed=0, attention=0)
+        for weight in method.autoencoder.parameters():
+            torch.nn.init.zeros_(weight)
+        method(batch(student, teacher))["itkd_interchange"].backward()
+        pulled[detach] = float(student.neck.grad.abs().sum())
+    assert pulled[True] == 0
+    assert pulled[False] > 0
+
+
+def test_a_free_fusion_that_collapses_is_seen():
+    method = published()
+    assert method.monitors()["itkd_fusion"] == 1
+    with torch.no_grad():
+        method.attention.mix.weight.mul_(0.25)
+    torch.testing.assert_close(method.monitors()["itkd_fusion"], torch.tensor(0.25))
+    assert itkd().monitors() == {}
+
+
+def test_of_several_tasks_that_of_the_objects_class_counts():
+    student, teacher, truth = random_output(26), random_output(27), targets()
+
+    def tasked(output):
+        """Blocks of two tasks, of which each object's own says what the plain head says."""
+        first, *rest = output.maps.as_tuple()
+        blocks = []
+        for item in rest:
+            both = item.repeat(1, 2, 1, 1)
+            for frame, slot in truth.mask.nonzero().tolist():
+                row, column = divmod(int(truth.cell[frame, slot]), 16)
+                block = 1 - int(truth.label[frame, slot])
+                other = slice(block * item.shape[1], (block + 1) * item.shape[1])
+                both[frame, other, row, column] = 77.0
+            blocks.append(both)
+        return Output(output.neck, type(output.maps)(first, *blocks))
+
+    plain = itkd()(batch(student, teacher, truth))["itkd_attention"]
+    torch.manual_seed(0)
+    both = ItKD(24, 24, WIDTHS, ItKDConfig(), ((0, 1), ()))
+    got = both(batch(tasked(student), teacher, truth))["itkd_attention"]
+    torch.testing.assert_close(got, plain)

@@ -10,9 +10,12 @@ from distillation_pairs import padded
 from distillation_pairs import random_output
 from distillation_pairs import targets
 
+from kd3d_core.codec.heads import HEAD_NAMES
+from kd3d_core.codec.heads import HeadMaps
 from kd3d_core.distillation.response import HeatmapKL
 from kd3d_core.distillation.response import HeatmapKLConfig
 from kd3d_core.distillation.response import PPLogit
+from kd3d_core.distillation.response import PPLogitConfig
 
 
 def kl(**options):
@@ -75,3 +78,73 @@ def test_grids_may_differ():
     coarse, fine = random_output(9, size=16), random_output(10, size=32)
     truth = targets()
     assert torch.isfinite(kl()(batch(coarse, fine, truth))["heatmap_kl"])
+
+
+def test_heatmap_divergence_over_the_map_is_a_mean():
+    student, teacher, truth = random_output(1), random_output(2), targets()
+    pair = batch(student, teacher, truth)
+    total = kl(focus=0)(pair)["heatmap_kl"] * truth.mask.sum()
+    mean = kl(focus=0, over="map")(pair)["heatmap_kl"]
+    torch.testing.assert_close(mean, total / student.maps.heatmap.numel())
+
+
+def test_pp_logit_is_a_weighted_mean_over_cells_of_a_sum_over_classes():
+    student, teacher, truth = random_output(1), random_output(2), targets()
+    mine, theirs = (item.maps.heatmap.sigmoid() for item in (student, teacher))
+    weight = theirs.amax(1) * truth.heatmap.amax(1)
+    expected = 7 * (((mine - theirs) ** 2).sum(1) * weight).sum() / weight.sum()
+    method = PPLogit(PPLogitConfig(weight=7, regression=0))
+    terms = method(batch(student, teacher, truth))
+    assert list(terms) == ["pp_logit"]
+    torch.testing.assert_close(terms["pp_logit"], expected)
+    assert method(batch(student, teacher, targets(counts=(0, 0))))["pp_logit"] == 0
+
+
+def two_tasks(output, junk):
+    """The maps with a task for each class: its own block repeats the map, the other is junk."""
+    maps = output.maps
+    blocks = {
+        name: torch.cat([getattr(maps, name), torch.full_like(getattr(maps, name), junk)], dim=1)
+        for name in HEAD_NAMES[1:]
+    }
+    return Output(output.neck, HeadMaps(heatmap=maps.heatmap, **blocks))
+
+
+def test_pp_logit_takes_each_task_on_its_own():
+    student, teacher, truth = random_output(1), random_output(2), targets(counts=(6, 6))
+    method = PPLogit(PPLogitConfig(regression=0), tasks=((0, 1), (0, 1)))
+    each = []
+    for label in (0, 1):
+        heat = [item.maps.heatmap[:, [label]].sigmoid() for item in (student, teacher)]
+        weight = heat[1] * truth.heatmap[:, [label]]
+        each.append(((heat[0] - heat[1]) ** 2 * weight).sum() / weight.sum())
+    got = method(batch(student, teacher, truth))["pp_logit"]
+    torch.testing.assert_close(got, 10 * torch.stack(each).mean())
+
+    # Regressions are read from the block of the object's task: here that of class 0.
+    cars = replace(truth, mask=truth.mask & (truth.label == 0))
+    plain = PPLogit()(batch(student, teacher, cars))["pp_regression"]
+    method = PPLogit(tasks=((0, 1), ()))
+    pair = batch(two_tasks(student, 1e6), teacher, cars)
+    torch.testing.assert_close(method(pair)["pp_regression"], plain)
+
+
+@pytest.mark.parametrize(
+    "method", [kl(focus=0), kl(focus=0, over="map"), PPLogit()], ids=["kl", "kl-map", "pp"]
+)
+def test_gradients_are_those_of_finite_differences(method):
+    wide, told = (
+        [getattr(random_output(seed).maps, name)[:, :, :6, :6].double() for name in HEAD_NAMES]
+        for seed in (1, 2)
+    )
+    far = HeadMaps(*told)
+    truth = targets()
+    truth = replace(truth, cell=truth.cell % 36, heatmap=truth.heatmap[:, :, 4:10, 4:10])
+    inputs = tuple(item.requires_grad_() for item in wide)
+
+    def loss(*maps):
+        student = Output(torch.zeros(2, 1, 6, 6), HeadMaps(*maps))
+        terms = method(batch(student, Output(student.neck, far), truth))
+        return torch.stack(list(terms.values())).sum()
+
+    assert torch.autograd.gradcheck(loss, inputs, fast_mode=True)

@@ -47,3 +47,21 @@ def test_equal_scores_go_by_index_and_nothing_gives_nothing():
 def test_scores_of_another_length_are_refused():
     with pytest.raises(ValueError, match="score"):
         circle_nms(np.zeros((3, 2), np.float32), np.zeros(2, np.float32), 1.0)
+
+
+def test_classes_do_not_compete_and_the_count_is_bounded():
+    rng = np.random.default_rng(3)
+    boxes = np.column_stack(
+        [rng.uniform(-6, 6, (80, 2)), rng.uniform(1, 5, (80, 2)), rng.uniform(-3, 3, 80)]
+    ).astype(np.float32)
+    score = rng.uniform(size=80).astype(np.float32)
+    label = rng.integers(0, 3, 80)
+    limit = np.array([0.1, 0.3, 0.6])[label]
+    kept = rotated_nms(boxes, score, limit, label=label)
+    rivals = (bev_iou(boxes, boxes) > limit[None]) & (label[:, None] == label[None])
+    assert kept.tolist() == _greedy(score, rivals)
+    few = rotated_nms(boxes, score, limit, label=label, most=5)
+    assert few.tolist() == kept[:5].tolist()
+    near = np.linalg.norm(boxes[:, None, :2] - boxes[None, :, :2], axis=-1) < 2.0
+    kept = circle_nms(boxes[:, :2], score, 2.0, label=label, most=9)
+    assert kept.tolist() == _greedy(score, near & (label[:, None] == label[None]))[:9]

@@ -109,8 +109,7 @@ def test_every_cloud_ends_in_exactly_one_counter(
     bench.send(good, "skipped")
     bench.call(SetBool, "enable", SetBool.Request(data=True))
     with monkeypatch.context() as patch:
-        patch.setattr("kd3d_core.codec.bev_image.make_bev_image", None)
-        patch.setattr("kd3d_core.codec.inputs.make_bev_image", None)
+        patch.setattr("kd3d_core.codec.bev_image.BevCanvas.draw", None)
         bench.send(good, "failed")
     status = bench.status("detector")
     assert status.level == status.ERROR

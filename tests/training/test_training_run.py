@@ -29,10 +29,11 @@ from kd3d_core.training.config import DistillConfig
 from kd3d_core.training.config import OptimizerConfig
 from kd3d_core.training.config import TrainConfig
 from kd3d_core.training.data import StreamSampler
-from kd3d_core.training.data import TrainSamples
 from kd3d_core.training.launch import prepare
 from kd3d_core.training.run import _build_module
 from kd3d_core.training.run import train
+from kd3d_core.training.samples import TrainSamples
+from kd3d_core.training.sources import Sources
 
 sys.path.insert(0, str(Path(__file__).parent))
 from toy_frames import CLASSES
@@ -134,7 +135,7 @@ def test_distillation_leaves_the_teacher_and_the_student_graph_alone(tmp_path, t
         teacher=trained[1], methods=(ItKDConfig(pool=2), PPLogitConfig(regression=0.1))
     )
     config = toy_config(tmp_path, 6, model=student, distill=distill)
-    module = _build_module(config, frames)
+    module = _build_module(config, Sources(frames, None, None))
     frozen = {k: v.clone() for k, v in module.teacher.network.state_dict().items()}
     optimized = {
         id(p) for g in module.configure_optimizers()["optimizer"].param_groups for p in g["params"]
@@ -150,7 +151,9 @@ def test_distillation_leaves_the_teacher_and_the_student_graph_alone(tmp_path, t
         torch.testing.assert_close(value, frozen[name], rtol=0, atol=0)
     checkpoint = read_checkpoint(path)
     assert checkpoint.teacher["name"] == "toy"
-    plain = _build_module(toy_config(tmp_path, 6, model=student), frames).detector.state_dict()
+    plain = _build_module(
+        toy_config(tmp_path, 6, model=student), Sources(frames, None, None)
+    ).detector.state_dict()
     assert checkpoint.weights.keys() == plain.keys()
     assert all(checkpoint.weights[name].shape == value.shape for name, value in plain.items())
 
@@ -158,9 +161,9 @@ def test_distillation_leaves_the_teacher_and_the_student_graph_alone(tmp_path, t
 def test_teacher_is_bit_identical_after_steps(trained, frames, tmp_path):
     distill = DistillConfig(teacher=trained[1], methods=(ItKDConfig(),))
     config = toy_config(tmp_path, 2, model=toy_model("s", width=8), distill=distill)
-    module = _build_module(config, frames).train()
+    module = _build_module(config, Sources(frames, None, None)).train()
     samples = TrainSamples(frames, config, module.model, module.teacher.config)
-    from kd3d_core.training.data import collate_train
+    from kd3d_core.training.batches import collate_train
 
     batch = collate_train([samples[i] for i in range(2)])
     assert batch.teacher_inputs is batch.inputs  # one encoding serves both
@@ -261,7 +264,7 @@ def test_shipped_simulations_fit(path):
 def test_mistakes_in_options_are_told(tmp_path):
     with pytest.raises(Kd3dError, match="no distill section"):
         prepare(CONFIGS / "train" / "quick_student.yaml", teacher=tmp_path)
-    with pytest.raises(Kd3dError, match="no preset 'huge'"):
+    with pytest.raises(Kd3dError, match="no model preset 'huge'"):
         TrainConfig(model="huge").model_config_resolved()
     with pytest.raises(ValidationError):
         TrainConfig(model="tiny", epochs=3)

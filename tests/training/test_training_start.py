@@ -14,8 +14,8 @@ from kd3d_core.training.checkpoint import load_fitting
 from kd3d_core.training.checkpoint import load_model
 from kd3d_core.training.config import CropConfig
 from kd3d_core.training.config import DataConfig
-from kd3d_core.training.data import TrainSamples
 from kd3d_core.training.run import train
+from kd3d_core.training.samples import TrainSamples
 
 sys.path.insert(0, str(Path(__file__).parent))
 from test_training_run import toy_config

@@ -25,6 +25,7 @@ from kd3d_core.frame import Frame
 from kd3d_core.geometry.boxes import Boxes3D
 from kd3d_core.models.losses import gaussian_focal_loss
 from kd3d_core.pointcloud import PointCloud
+from kd3d_core.training.batches import collate_train
 from kd3d_core.training.checkpoint import Checkpoint
 from kd3d_core.training.checkpoint import load_fitting
 from kd3d_core.training.checkpoint import load_model
@@ -34,13 +35,13 @@ from kd3d_core.training.config import DataConfig
 from kd3d_core.training.config import DistillConfig
 from kd3d_core.training.config import TrainConfig
 from kd3d_core.training.config import UnlabelledConfig
-from kd3d_core.training.data import TrainSamples
-from kd3d_core.training.data import collate_train
 from kd3d_core.training.launch import mined_config
 from kd3d_core.training.launch import prepare
 from kd3d_core.training.predict import NetworkPredictor
 from kd3d_core.training.run import _build_module
 from kd3d_core.training.run import train
+from kd3d_core.training.samples import TrainSamples
+from kd3d_core.training.sources import Sources
 from kd3d_core.training.sources import open_sources
 from kd3d_core.training.unlabelled import LABEL_SCORE
 from kd3d_core.training.unlabelled import TaughtFrames
@@ -270,7 +271,7 @@ def test_a_teacher_of_other_classes_is_refused_before_any_work(tmp_path, bag, te
 
 def loss_of(config, weights, frames):
     """The detection loss of a student with these weights on the teacher's labels."""
-    module = _build_module(config, frames)
+    module = _build_module(config, Sources(frames, None, None))
     load_fitting(module.detector, weights)
     samples = TrainSamples(frames, config, module.model, module.teacher.config)
     with torch.no_grad():

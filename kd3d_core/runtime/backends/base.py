@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from kd3d_core.errors import Kd3dError
 from kd3d_core.runtime.manifest import Signature
 
-BackendName = Literal["auto", "onnxruntime", "openvino"]
+BackendName = Literal["auto", "onnxruntime", "openvino", "tensorrt", "tensorrt-rtx"]
 Precision = Literal["auto", "f32", "bf16"]
 
 BACKENDS: tuple[str, ...] = ("openvino", "onnxruntime")
+#: Those that need a GPU; "auto" does not choose them.
+GPU_BACKENDS: tuple[str, ...] = ("tensorrt", "tensorrt-rtx")
 PRECISIONS: tuple[str, ...] = ("auto", "f32", "bf16")
 
 
@@ -28,7 +30,12 @@ class Backend(Protocol):
 
     @property
     def precision(self) -> str:
-        """The arithmetic it runs in: "f32" or "bf16"."""
+        """The arithmetic it runs in: "f32", "bf16", "fp16" or "int8"."""
+        ...
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether an image is taken without a copy when its channels lie together in memory."""
         ...
 
     @property
@@ -48,7 +55,7 @@ class Backend(Protocol):
             arrays: By input name, in the shapes of `inputs`.
 
         Returns:
-            Fresh float32 arrays in the order of `HEAD_NAMES`, in the shapes of `outputs`.
+            Fresh float32 arrays in the order of `output_order`, in the shapes of `outputs`.
         """
         ...
 
@@ -60,16 +67,20 @@ def make_backend(
     threads: int | None = None,
     precision: str = "f32",
     cache_dir: str | None = None,
+    largest: int = 20000,
 ) -> Backend:
     """Compile a graph.
 
     Args:
-        name: "openvino", "onnxruntime", or "auto": OpenVINO where installed, else ONNX Runtime.
+        name: "openvino", "onnxruntime", "tensorrt", "tensorrt-rtx", or "auto": OpenVINO where
+            installed, else ONNX Runtime.
         onnx: The serialised model.
         threads: CPU threads; None leaves it to the library.
         precision: "f32" gives the results of training. "bf16" is about twice as fast on CPUs
             with AMX or AVX512-BF16 (OpenVINO only), "auto" takes it where the CPU has it.
-        cache_dir: Where OpenVINO keeps compiled models, to start faster next time.
+        cache_dir: Where OpenVINO and TensorRT keep compiled models, to start faster next time.
+        largest: The largest size of free dimensions, which TensorRT must know: see
+            `Manifest.largest`.
 
     Raises:
         Kd3dError: The name is unknown, the library is missing, or it cannot run the graph so.
@@ -93,4 +104,9 @@ def make_backend(
         from kd3d_core.runtime.backends.onnxruntime import OnnxRuntimeBackend
 
         return OnnxRuntimeBackend(onnx, threads, precision)
-    raise Kd3dError(f"backend '{name}' is unknown; use auto, {', '.join(BACKENDS)}.")
+    if name in GPU_BACKENDS:
+        from kd3d_core.runtime.backends.tensorrt import TensorRtBackend
+
+        return TensorRtBackend(name, onnx, precision, cache_dir, largest)
+    known = ", ".join(("auto", *BACKENDS, *GPU_BACKENDS))
+    raise Kd3dError(f"backend '{name}' is unknown; use {known}.")

@@ -5,7 +5,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from kd3d_core.codec.heads import HEAD_NAMES
+from kd3d_core.codec.heads import output_order
 from kd3d_core.errors import Kd3dError
 from kd3d_core.runtime.manifest import Signature
 
@@ -15,6 +15,7 @@ class OnnxRuntimeBackend:
 
     name = "onnxruntime"
     precision = "f32"
+    channels_last = False
 
     def __init__(self, onnx: bytes, threads: int | None, precision: str) -> None:
         """Build the session.
@@ -39,6 +40,7 @@ class OnnxRuntimeBackend:
         # The library raises bare classes of its C++ side that share no base of their own.
         except Exception as error:
             raise Kd3dError(f"ONNX Runtime cannot load the graph: {error}") from error
+        self._names = output_order(self.outputs)
 
     @property
     def inputs(self) -> Signature:
@@ -52,7 +54,7 @@ class OnnxRuntimeBackend:
 
     def run(self, arrays: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], ...]:
         """One forward pass; see `Backend.run`."""
-        return tuple(self._session.run(list(HEAD_NAMES), dict(arrays)))
+        return tuple(self._session.run(list(self._names), dict(arrays)))
 
 
 def _signature(nodes: list[Any]) -> Signature:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kd3d_core.codec.heads import HEAD_NAMES
+from kd3d_core.codec.heads import output_order
 from kd3d_core.errors import Kd3dError
 from kd3d_core.runtime.manifest import Signature
 
@@ -15,6 +15,7 @@ class OpenVinoBackend:
     """A model compiled by OpenVINO for low latency; see `Backend`."""
 
     name = "openvino"
+    channels_last = True
 
     def __init__(
         self, onnx: bytes, threads: int | None, precision: str, cache_dir: str | None = None
@@ -39,7 +40,11 @@ class OpenVinoBackend:
             config["CACHE_DIR"] = str(cache_dir)
         try:
             core = openvino.Core()
-            self._model = core.compile_model(core.read_model(onnx), "CPU", config)
+            model = core.read_model(onnx)
+            # Convolutions on CPUs work channels last; an image that comes so needs no reordering.
+            self._images = [p.get_any_name() for p in model.inputs if len(p.partial_shape) == 4]
+            model = _channels_last(model, self._images)
+            self._model = core.compile_model(model, "CPU", config)
         # OpenVINO raises RuntimeError for graphs, settings and unwritable caches alike.
         except RuntimeError as error:
             raise Kd3dError(f"OpenVINO cannot compile the graph: {error}") from error
@@ -49,6 +54,7 @@ class OpenVinoBackend:
                 "best there is."
             )
         self._request = self._model.create_infer_request()
+        self._names = output_order(self.outputs)
 
     @property
     def precision(self) -> str:
@@ -59,7 +65,11 @@ class OpenVinoBackend:
     @property
     def inputs(self) -> Signature:
         """Names and shapes of the graph's inputs."""
-        return _signature(self._model.inputs)
+        found = _signature(self._model.inputs)
+        for name in self._images:
+            batch, rows, columns, channels = found[name]
+            found[name] = (batch, channels, rows, columns)
+        return found
 
     @property
     def outputs(self) -> Signature:
@@ -68,9 +78,26 @@ class OpenVinoBackend:
 
     def run(self, arrays: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], ...]:
         """One forward pass; see `Backend.run`."""
-        self._request.infer(dict(arrays))
+        fed = dict(arrays)
+        for name in self._images:
+            fed[name] = np.ascontiguousarray(fed[name].transpose(0, 2, 3, 1))
+        self._request.infer(fed, share_inputs=True)
         # The request owns its tensors and overwrites them in the next pass.
-        return tuple(np.array(self._request.get_tensor(name).data) for name in HEAD_NAMES)
+        return tuple(np.array(self._request.get_tensor(name).data) for name in self._names)
+
+
+def _channels_last(model: Any, images: list[str]) -> Any:
+    """The model with inputs (batch, rows, columns, channels) for those named."""
+    if not images:
+        return model
+    from openvino import Layout
+    from openvino.preprocess import PrePostProcessor
+
+    wrapped = PrePostProcessor(model)
+    for name in images:
+        wrapped.input(name).tensor().set_layout(Layout("NHWC"))
+        wrapped.input(name).model().set_layout(Layout("NCHW"))
+    return wrapped.build()
 
 
 def _signature(ports: list[Any]) -> Signature:

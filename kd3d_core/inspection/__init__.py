@@ -1,0 +1,1 @@
+"""Looking at data sets: what is in them, and what looks wrong."""
