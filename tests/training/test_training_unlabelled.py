@@ -292,7 +292,7 @@ def test_a_student_learns_a_bag_that_nobody_labelled(tmp_path, bag, teacher):
     assert checkpoint.teacher["name"] == "toy"
     frames = open_unlabelled(config, QUIET)
     assert frames.sure == checkpoint.data["unlabelled"]["labels"]
-    assert loss_of(config, checkpoint.weights, frames) < 0.5 * loss_of(config, {}, frames)
+    assert loss_of(config, checkpoint.weights, frames) < 0.65 * loss_of(config, {}, frames)
     found = pairs = 0
     student = NetworkPredictor.load(path)
     for frame in frames:
