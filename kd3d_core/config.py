@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 from typing import TypeVar
+from typing import get_args
 
 import yaml
 from pydantic import BaseModel
@@ -38,9 +39,9 @@ def parse_config(kind: type[ConfigT], data: Any, source: str) -> ConfigT:
     except ValidationError as error:
         lines = [f"{source}: {error.error_count()} setting(s) do not fit:"]
         for item in error.errors():
-            key = ".".join(str(part) for part in item["loc"]) or "(top level)"
+            key, _ = _locate(kind, item["loc"])
             if item["type"] == "extra_forbidden":
-                known = _known_keys(kind, item["loc"][:-1])
+                known = _known_keys(_locate(kind, item["loc"][:-1])[1])
                 lines.append(f"  {key}: unknown key; remove it or use one of: {known}")
             else:
                 lines.append(f"  {key}: {item['msg']} (got {item['input']!r:.80})")
@@ -68,13 +69,41 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
-def _known_keys(kind: type[BaseModel], location: tuple[int | str, ...]) -> str:
-    """The keys allowed at `location` below `kind`, as far as the annotations tell."""
-    model: Any = kind
+def _locate(
+    kind: type[BaseModel], location: tuple[int | str, ...]
+) -> tuple[str, list[type[BaseModel]]]:
+    """Where a validation error is, as the user wrote it, and the classes that may stand there.
+
+    The location also holds the tag of each union on its way, which nobody wrote as a key.
+    """
+    written: list[str] = []
+    models = [kind]
     for part in location:
-        field = getattr(model, "model_fields", {}).get(part)
-        if field is None:  # an index of a list, or the tag of a union: the class is not unique
+        fields = [model.model_fields[part] for model in models if part in model.model_fields]
+        tagged = [model for model in models if _tag(model) == part]
+        if fields:
+            models = [model for field in fields for model in _models(field.annotation)]
+        elif tagged:
+            models = tagged
             continue
-        model = field.annotation
-    fields = getattr(model, "model_fields", None)
-    return ", ".join(sorted(fields)) if fields else "see the documentation of this section"
+        written.append(str(part))
+    return ".".join(written) or "(top level)", models
+
+
+def _tag(model: type[BaseModel]) -> object:
+    """What tells a class from the others of its union, or None."""
+    field = model.model_fields.get("type")
+    return None if field is None else field.default
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The classes with fields that an annotation speaks of, inside unions and containers too."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models(part)]
+
+
+def _known_keys(models: list[type[BaseModel]]) -> str:
+    """The keys that any of the classes has."""
+    keys = sorted({name for model in models for name in model.model_fields})
+    return ", ".join(keys) or "see the documentation of this section"

@@ -65,7 +65,7 @@ class PillarInput(Config):
     max_points: PositiveInt = 16
     """Points of a cell beyond this many are left out."""
     time: bool = False
-    """Add the time of each point relative to the newest sweep [s, <= 0] as a feature: several
+    """Add the time of each point relative to the newest sweep's stamp [s] as a feature: several
     sweeps in one cloud (`sweeps` of a training) show motion by it. Clouds without times give 0."""
 
     @property
@@ -103,7 +103,7 @@ class VoxelInput(Config):
     max_points: PositiveInt | None = None
     """Points of a voxel beyond this many are left out of its mean; null averages all of them."""
     time: bool = False
-    """Add the mean time of the points [s, <= 0] as a feature; see `PillarInput.time`."""
+    """Add the mean time of the points [s] as a feature; see `PillarInput.time`."""
 
     @property
     def features(self) -> int:
