@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from torch import nn
 
@@ -73,7 +74,8 @@ def train(
     Raises:
         Kd3dError: Something in the configuration, the data or the teacher does not fit.
     """
-    console = console or Console()
+    # Under torchrun every rank comes by here, and one voice is enough.
+    console = console or Console(quiet=rank_zero_only.rank != 0)
     last = config.out / "last.ckpt"
     if resume and not last.is_file():
         raise Kd3dError(f"there is nothing to resume: {last} does not exist. Leave --resume out.")
