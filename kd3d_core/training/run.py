@@ -75,7 +75,7 @@ def train(
         Kd3dError: Something in the configuration, the data or the teacher does not fit.
     """
     # Under torchrun every rank comes by here, and one voice is enough.
-    console = console or Console(quiet=rank_zero_only.rank != 0)
+    console = console or Console(quiet=bool(getattr(rank_zero_only, "rank", 0)))
     last = config.out / "last.ckpt"
     if resume and not last.is_file():
         raise Kd3dError(f"there is nothing to resume: {last} does not exist. Leave --resume out.")

@@ -150,6 +150,8 @@ def interrupt_when(condition, running):
                 return
 
     watcher = threading.Thread(target=watch, daemon=True)
+    # What a shell starts in the background ignores the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     watcher.start()
     try:
         with pytest.raises(KeyboardInterrupt):
@@ -157,6 +159,7 @@ def interrupt_when(condition, running):
     finally:
         over.set()
         watcher.join()
+        signal.signal(signal.SIGINT, before)
 
 
 def test_exit_status_in_words(tmp_path):
