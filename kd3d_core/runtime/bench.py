@@ -33,7 +33,7 @@ class StageTimes:
 
     @classmethod
     def of(cls, milliseconds: Sequence[float]) -> "StageTimes":
-        """Percentiles of (N,) times; N must be at least 1."""
+        """Take the percentiles of N times, at least one of them."""
         p50, p90, p99 = np.percentile(milliseconds, (50, 90, 99))
         return cls(float(p50), float(p90), float(p99), float(min(milliseconds)))
 

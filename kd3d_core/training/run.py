@@ -84,6 +84,8 @@ def train(
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     sources = open_sources(config, console, train_frames, val_frames)
     config = in_steps(config, sources)
+    if resume:
+        _check_length(config, read_checkpoint(last))
     sampler = open_sampler(config, sources, console)
     module = _build_module(config, sources, sampler, console, resume)
     data = FrameModule(
@@ -103,6 +105,17 @@ def train(
     with _quiet():
         trainer.fit(module, data, ckpt_path=str(last) if resume else None, weights_only=True)
     return _finish(config, module, data, trainer, console)
+
+
+def _check_length(config: TrainConfig, last: Checkpoint) -> None:
+    """Refuse to go on with a run of another length: its schedule is laid out already."""
+    planned = last.training.get("max_steps", config.max_steps)
+    if planned != config.max_steps:
+        raise Kd3dError(
+            f"{config.out / 'last.ckpt'} is of a run of {planned} steps, not {config.max_steps}: "
+            "resume with the same length, data, batch size and devices, or start "
+            "another run from its weights (init: .../model.ckpt)."
+        )
 
 
 def _build_module(

@@ -197,6 +197,9 @@ def test_resumed_run_ends_like_an_unbroken_one(tmp_path, frames, monkeypatch):
         train(config, train_frames=frames, console=QUIET)
     monkeypatch.undo()
     assert read_checkpoint(tmp_path / "b" / "last.ckpt").step == 7
+    longer = config.model_copy(update={"max_steps": 14})
+    with pytest.raises(Kd3dError, match="of a run of 12 steps"):
+        train(longer, resume=True, train_frames=frames, console=QUIET)
     again = train(config, resume=True, train_frames=frames, console=QUIET)
     first, second = read_checkpoint(whole), read_checkpoint(again)
     assert second.step == 12

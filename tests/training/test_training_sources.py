@@ -13,9 +13,11 @@ from rich.console import Console
 
 from kd3d_core.codec.grid import BevGrid
 from kd3d_core.codec.grid import PillarInput
+from kd3d_core.datasets.argoverse2_writer import write_argoverse2
 from kd3d_core.datasets.balance import ClassBalance
 from kd3d_core.datasets.balance import count_classes
 from kd3d_core.datasets.folder_writer import write_folder
+from kd3d_core.datasets.kitti_writer import write_kitti
 from kd3d_core.datasets.nuscenes import NuScenesDataset
 from kd3d_core.datasets.nuscenes_writer import write_nuscenes
 from kd3d_core.datasets.relabel import with_classes
@@ -78,7 +80,13 @@ def nuscenes(tmp_path_factory):
 def small(model):
     """The same kind of model, quick to train."""
     blocks = tuple(BlockConfig(channels=8, layers=1) for _ in model.blocks)
-    head = model.head.model_copy(update={"shared_channels": 8, "branch_channels": 8})
+    blocks = tuple(
+        new.model_copy(update={"stride": old.stride})
+        for new, old in zip(blocks, model.blocks, strict=True)
+    )
+    head = model.head
+    if isinstance(head, HeadConfig):
+        head = head.model_copy(update={"shared_channels": 8, "branch_channels": 8})
     update = {"grid": GRID, "encoder_channels": 8, "blocks": blocks, "neck_channels": 8}
     changed = model.model_copy(update={**update, "head": head})
     return ModelConfig.model_validate(changed.model_dump())
@@ -129,6 +137,55 @@ def test_the_nuscenes_run_from_layout_to_official_metric(nuscenes, tmp_path):
     # What was made of the data lies beside it for the next run.
     made = [item.name for item in (nuscenes / ".kd3d").glob("*.npz")]
     assert sorted(name.split("-")[0] for name in made) == ["classes", "objects"]
+
+
+def write_layout(name, root):
+    """Toy drives where the configuration of that name looks for them; the folder of the data."""
+    first, second = drives()
+    if name.startswith("kitti"):
+        write_kitti(first, root, split="train")
+        write_kitti(second, root, split="val")
+    elif name.startswith("argoverse2"):
+        pytest.importorskip("pyarrow", reason="Feather needs pyarrow")
+        for split, drive in (("train", first), ("val", second)):
+            write_argoverse2(drive, root, split=split, log=f"log-{split}")
+    elif name.startswith("waymo"):
+        for split, drive in (("training", first), ("validation", second)):
+            write_folder(drive, root / split)
+    else:
+        write_nuscenes([first, second], root)
+    return root
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "argoverse2_centerpoint_pillar",
+        "kitti_pointpillars",
+        "kitti_second",
+        "nuscenes_centerpoint_voxel",
+        "waymo_centerpoint_pillar",
+    ],
+)
+def test_each_published_run_learns_from_its_layout(name, tmp_path):
+    if "voxel" in name or "second" in name:
+        pytest.importorskip("spconv", reason="voxel networks need spconv")
+    root = write_layout(name, tmp_path / "data")
+    path = ROOT / "config" / "train" / f"{name}.yaml"
+    config = prepare(path, data=root, val=root, out=tmp_path / "run", max_steps=1, batch_size=2)
+    config = config.model_copy(
+        update={
+            "model": small(config.model_config_resolved()),
+            "data": config.data.model_copy(update={"workers": 0}),
+            "precision": "32-true",
+        }
+    )
+    assert train(config, console=QUIET).is_file()
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    counted = metrics["metrics"]["all"]
+    assert metrics["frames"] == 3
+    # KITTI labels what the camera sees, so fewer than the 36 objects of the toy drive.
+    assert sum(entry["truths"] for entry in counted.values()) > 5
 
 
 def test_other_names_are_mapped_and_a_silent_mistake_is_not(tmp_path):
