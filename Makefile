@@ -7,9 +7,10 @@ EXTRAS := ros,cpu,train,sim,data,dev,oracle
 # Their own requirements clash with ours: nuscenes-devkit and av2, with which the tests compare the
 # metrics, want other versions of NumPy; pccm wants a lark that overwrites the one of the ROS wheels
 # (and works with that). What they import of the rest is in the extra `oracle`. TensorRT for RTX, with
-# which the tests build engines, would bring CUDA libraries that nothing here can use.
+# which the tests build engines, would bring CUDA libraries that nothing here can use; the one that
+# compiles kernels without a GPU is named.
 BARE := nuscenes-devkit av2 spconv-cu120 cumm-cu120 pccm tensorrt-rtx tensorrt-rtx-cu13 \
-	tensorrt-rtx-cu13-bindings tensorrt-rtx-cu13-libs cuda-bindings cuda-pathfinder
+	tensorrt-rtx-cu13-bindings tensorrt-rtx-cu13-libs cuda-bindings cuda-pathfinder nvidia-cuda-nvrtc
 CODE := kd3d_core kd3d_ros launch tests benchmarks scripts setup.py
 # Google docstrings; magic, __init__ and members of protocols need none; QoS keeps its letters.
 PEP257 := --convention google --add-ignore D102 D105 D107 D403

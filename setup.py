@@ -62,7 +62,7 @@ TRAIN = [
 # Waymo (Parquet) and Argoverse 2 (Feather).
 DATA = ["pyarrow>=15"]
 # TensorRT for RTX, which builds engines on a machine without a GPU: `kd3d_core compile`.
-RTX = ["cuda-bindings>=13", "tensorrt-rtx>=1.7"]
+RTX = ["cuda-bindings>=13", "nvidia-cuda-nvrtc>=13", "tensorrt-rtx>=1.7"]
 # What voxel networks need on a CPU, to be tested there; `gpu` has it with TensorRT. On Python
 # 3.11 beside ROS wheels the Makefile installs it without its dependencies (see there).
 VOXEL = [requirement for requirement in GPU if requirement.startswith("spconv")]
@@ -111,7 +111,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["kd3d_core", "kd3d_core.*", "kd3d_ros", "kd3d_ros.*"]),
-    package_data={"kd3d_core": ["data/*.kd3d", "replay/*.css"]},
+    package_data={"kd3d_core": ["data/*.kd3d", "replay/*.css", "runtime/backends/*.cu"]},
     include_package_data=True,
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),

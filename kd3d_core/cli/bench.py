@@ -1,24 +1,25 @@
-"""`kd3d_core bench`: how long each stage takes on this machine."""
+"""`kd3d_core bench`: how long each stage takes on this machine, and what others take."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import ExitStack
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Annotated
+from typing import Any
 
 import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
     from kd3d_core.pointcloud import PointCloud
-    from kd3d_core.runtime.bench import BenchResult
+    from kd3d_core.runtime.bench import Runner
     from kd3d_core.runtime.bundle import Bundle
 
-#: So many clouds are kept in memory; they take turns.
-_KEPT = 32
-#: Points of a synthetic cloud: those of a sensor with 64 beams.
-_SYNTHETIC_POINTS = 120_000
+#: The program that peers run in.
+_PEER_PROGRAM = Path(__file__).with_name("bench_peer.py")
 
 
 def bench(
@@ -44,164 +45,177 @@ def bench(
     precision: Annotated[
         str, typer.Option(help="Arithmetic: f32, bf16 (OpenVINO) or auto.")
     ] = "f32",
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Time this on the same clouds in the same run: open3d-pointpillars, "
+            "spconv-voxels or mmdet3d. Repeatable."
+        ),
+    ] = None,
+    peer_frames: Annotated[int, typer.Option(min=1, help="Clouds to measure peers on.")] = 30,
+    peer_python: Annotated[
+        str | None,
+        typer.Option(
+            help="Interpreter that has the peers' packages, where this one has not; it needs "
+            "nothing of kd3d."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write the figures to this JSON file.")
     ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Draw stages and distributions to this picture (*.png, *.svg)."),
+    ] = None,
 ) -> None:
-    """Time every stage from the bytes of a message to boxes, on this machine."""
+    """Time every stage from the bytes of a message to boxes, on this machine.
+
+    Backends and peers take turns of a few clouds each, so that a busy machine is fair to all.
+    """
     import json
 
     from rich.console import Console
 
+    from kd3d_core.cli.bench_show import report
+    from kd3d_core.cli.bench_show import show
     from kd3d_core.errors import Kd3dError
     from kd3d_core.files import write_text
+    from kd3d_core.runtime.bench import race
     from kd3d_core.runtime.bundle import read_bundle
     from kd3d_core.runtime.default import default_bundle_path
 
     if data and synthetic:
         raise Kd3dError("bench: use --data or --synthetic, not both.")
     console = Console(stderr=as_json)
-    path = default_bundle_path() if model is None else model
+    path = default_bundle_path((backend or ["auto"])[0]) if model is None else model
     bundle = read_bundle(path)
-    clouds = _clouds(data, bundle)
-    results = [
-        _measure(bundle, path, name, clouds, frames, threads, precision, console)
-        for name in backend or ["auto"]
-    ]
-    text = json.dumps([result.to_dict() for result in results], indent=2) + "\n"
+    clouds = bench_clouds(data, bundle)
+    with ExitStack() as stack:
+        own = own_runners(path, bundle, clouds, backend or ["auto"], threads, precision)
+        peers, absent = _peers(stack, against or [], peer_python, clouds, bundle, threads)
+        runners = [(each, frames) for each in own] + [(each, peer_frames) for each in peers]
+        with _progress(console, runners) as advance:
+            records = race(runners, len(clouds), report=advance)
+    found = report(records, clouds, absent)
+    text = json.dumps(found, indent=2) + "\n"
     if out is not None:
         write_text(out, text)
+    if plot is not None:
+        from kd3d_core.runtime.bench_plot import plot as draw
+
+        ours = [each for each in records if "read" in each.stages]
+        rest = [each for each in records if each not in ours]
+        draw(ours, rest, plot, f"{bundle.manifest.name}, {found['machine']['processor']}")
     if as_json:
         typer.echo(text, nl=False)
         return
-    for result in results:
-        console.print(_table(result))
-        _print_words(console, result)
-    if out is not None:
-        console.print(f"wrote {out}", highlight=False)
+    show(records, found, console)
+    for written in filter(None, (out, plot)):
+        console.print(f"wrote {written}", highlight=False)
 
 
-def _measure(
-    bundle: "Bundle",
+def own_runners(
     path: Path,
-    backend: str,
-    clouds: "list[PointCloud]",
-    frames: int,
+    bundle: "Bundle",
+    clouds: "Sequence[PointCloud]",
+    backends: Sequence[str],
     threads: int | None,
     precision: str,
-    console: "Console",
-) -> "BenchResult":
-    """One backend, and OpenVINO's bare loop beside it where it is OpenVINO's turn."""
-    from dataclasses import replace
+) -> "list[Runner]":
+    """Our backends, and OpenVINO's bare loop behind the first that is OpenVINO.
 
-    from rich.progress import Progress
-
-    from kd3d_core.runtime.bench import bare_openvino
-    from kd3d_core.runtime.bench import bench as run
+    Args:
+        path: Of the bundle.
+        bundle: What is in it.
+        clouds: To run on.
+        backends: By name, "auto" among them.
+        threads: CPU threads; None: the backend's choice.
+        precision: See `make_backend`.
+    """
+    from kd3d_core.cli.bench_clouds import reader
+    from kd3d_core.runtime.backends.choice_cache import forget
+    from kd3d_core.runtime.bench_runners import BareOpenVino
+    from kd3d_core.runtime.bench_runners import OwnRunner
     from kd3d_core.runtime.detector import Detector
+    from kd3d_core.runtime.levelling import leveller_for_stream
 
-    detector = Detector.load(path, backend, threads, precision=precision)
-    name = detector.backend.name
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task(f"timing {name}", total=frames)
-        result = run(
-            detector,
-            [_reader(cloud) for cloud in clouds],
-            frames,
-            threads=threads,
-            report=lambda: progress.advance(task),
-        )
-        if name != "openvino":
-            return result
-        progress.add_task("OpenVINO alone", total=None)
-        bare = bare_openvino(bundle, clouds[0], frames, threads, precision)
-    return replace(result, bare_ms=bare)
+    readers = [reader(cloud) for cloud in clouds]
+    runners: list[Runner] = []
+    for name in backends:
+        if name == "auto":
+            forget(bundle.onnx)  # who asks for a measurement gets one
+        detector = Detector.load(path, name, threads, precision=precision)
+        # As the node does: over the sweeps of a stream, not anew for each.
+        detector = detector.with_leveller(leveller_for_stream(detector.manifest))
+        about = {"threads": threads, "sha256": bundle.manifest.onnx_sha256}
+        runner = OwnRunner(detector, readers, **about)
+        if runner.name not in [each.name for each in runners]:
+            runners.append(runner)
+    if any(runner.about["backend"] == "openvino" for runner in runners):
+        runners.append(BareOpenVino(bundle, clouds[0], threads, precision))
+    return runners
 
 
-def _clouds(data: list[Path] | None, bundle: "Bundle") -> "list[PointCloud]":
-    """At most `_KEPT` clouds: real ones, or noise with the density of a real sweep."""
+def bench_clouds(data: list[Path] | None, bundle: "Bundle") -> "list[PointCloud]":
+    """A few clouds that are kept in memory: real ones, or made up."""
     from itertools import islice
 
-    import numpy as np
-
+    from kd3d_core.cli.bench_clouds import KEPT
+    from kd3d_core.cli.bench_clouds import synthetic
     from kd3d_core.datasets.clouds import iter_clouds
-    from kd3d_core.pointcloud import PointCloud
 
     if data:
-        return [frame.cloud for frame in islice(iter_clouds(data), _KEPT)]
-    low, high = bundle.manifest.grid.z
-    generator = np.random.default_rng(0)
-    clouds = []
-    for _ in range(4):
-        # Beams hit evenly by angle and mostly near by, as on a street.
-        angle = generator.uniform(-np.pi, np.pi, _SYNTHETIC_POINTS)
-        reach = 3.0 + generator.exponential(12.0, _SYNTHETIC_POINTS)
-        columns = (
-            reach * np.cos(angle),
-            reach * np.sin(angle),
-            generator.uniform(low, high, _SYNTHETIC_POINTS),
-            generator.uniform(0, 1, _SYNTHETIC_POINTS),
-        )
-        clouds.append(PointCloud(np.column_stack(columns).astype(np.float32)))
-    return clouds
+        return [frame.cloud for frame in islice(iter_clouds(data), KEPT)]
+    return synthetic(bundle.manifest.grid)
 
 
-def _reader(cloud: "PointCloud") -> "Callable[[], PointCloud]":
-    """What a node does with the message that held this cloud."""
-    from types import SimpleNamespace
+def _peers(
+    stack: ExitStack,
+    names: Sequence[str],
+    python: str | None,
+    clouds: "Sequence[PointCloud]",
+    bundle: "Bundle",
+    threads: int | None,
+) -> "tuple[list[Runner], dict[str, str]]":
+    """The peers that run here, started, and why the others do not, by name."""
+    import sys
+    import tempfile
 
-    from kd3d_core.datasets.pointcloud2 import decode_pointcloud2
-    from kd3d_core.datasets.pointcloud2 import encode_pointcloud2_arrays
+    from kd3d_core.runtime.bench_peers import PeerAbsentError
+    from kd3d_core.runtime.bench_peers import PeerRunner
+    from kd3d_core.runtime.bench_peers import save_clouds
 
-    fields, step, data = encode_pointcloud2_arrays(cloud)
-    names = ("name", "offset", "datatype", "count")
-    message = SimpleNamespace(
-        height=1,
-        width=len(cloud),
-        fields=[SimpleNamespace(**dict(zip(names, field, strict=True))) for field in fields],
-        is_bigendian=False,
-        point_step=step,
-        row_step=len(data),
-        data=data,
-        header=None,
-    )
-    return lambda: decode_pointcloud2(message)
-
-
-def _table(result: "BenchResult") -> "Table":
-    """A row a stage."""
-    from rich.table import Table
-
-    threads = "" if result.threads is None else f", {result.threads} thread(s)"
-    table = Table(
-        title=f"{result.model} on {result.backend} {result.precision}{threads}: "
-        f"{result.frames} clouds of {result.points:,} points"
-    )
-    table.add_column("stage")
-    for name in ("p50 [ms]", "p90", "p99", "least"):
-        table.add_column(name, justify="right")
-    rows = dict(result.stages)
-    if result.bare_ms is not None:
-        rows["OpenVINO alone"] = result.bare_ms
-    for name, times in rows.items():
-        values = (times.p50, times.p90, times.p99, times.least)
-        table.add_row(name, *(f"{value:.2f}" for value in values))
-    return table
+    peers: list[Runner] = []
+    absent = {}
+    if names:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        save_clouds(clouds, folder)
+    for name in dict.fromkeys(names):
+        try:
+            peer = PeerRunner(
+                name,
+                _PEER_PROGRAM,
+                python or sys.executable,
+                folder,
+                threads=threads,
+                grid=bundle.manifest.grid,
+            )
+        except PeerAbsentError as error:
+            absent[name] = str(error)
+            continue
+        peers.append(stack.enter_context(peer))
+    return peers, absent
 
 
-def _print_words(console: "Console", result: "BenchResult") -> None:
-    """What no percentile says."""
-    words = [f"{result.rate:.1f} clouds/s, {result.cpu_ms:.1f} ms CPU a cloud"]
-    if result.network_ratio is not None:
-        words.append(f"network {result.network_ratio:.2f} x OpenVINO alone")
-    if result.rss_start_mb is not None and result.rss_end_mb is not None:
-        words.append(f"memory {result.rss_start_mb:.0f} MB, at the end {result.rss_end_mb:.0f} MB")
-    about = result.machine
-    load = "" if about["load"] is None else f", load {about['load']:.1f}"
-    words.append(f"{about['processor']}, {about['cores']} cores{load}")
-    console.print("; ".join(words) + ".", highlight=False)
-    if about["load"] is not None and about["load"] > 0.5 * (about["cores"] or 1):
-        console.print(
-            "The machine was busy: the wall times are too long; repeat it alone.", style="yellow"
-        )
+@contextmanager
+def _progress(console: "Console", runners: "Sequence[tuple[Runner, int]]") -> Iterator[Any]:
+    """A bar for each runner; gives what moves them."""
+    from rich.progress import Progress
+
+    with Progress(console=console, transient=True) as progress:
+        bars = {
+            runner.name: progress.add_task(f"timing {runner.name}", total=frames)
+            for runner, frames in runners
+        }
+        yield lambda name, count: progress.advance(bars[name], count)

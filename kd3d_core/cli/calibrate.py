@@ -1,7 +1,6 @@
 """Score thresholds for a bundle, from labelled frames; shared by verbs."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
@@ -11,12 +10,10 @@ from kd3d_core.codec.decode import per_class
 from kd3d_core.evaluation.ap import EvalResult
 from kd3d_core.evaluation.config import EvalConfig
 from kd3d_core.evaluation.score import score
-from kd3d_core.evaluation.score import spread
 from kd3d_core.frame import FrameDataset
 from kd3d_core.runtime.backends.base import make_backend
 from kd3d_core.runtime.bundle import Bundle
 from kd3d_core.runtime.detector import Detector
-from kd3d_core.runtime.manifest import SensorHeightRecord
 
 #: Below this score no threshold is looked for.
 _LOWEST = 0.05
@@ -47,7 +44,10 @@ class Calibration:
 def calibrate(
     bundle: Bundle, dataset: FrameDataset, limit: int, console: Console | None = None
 ) -> Calibration:
-    """Find the threshold with the best F1 for each class.
+    """Find the threshold of each class: the lowest whose F1 is within 0.01 of the best.
+
+    Sensors and streets that the frames do not show get lower scores than these, and F1 hardly
+    changes about its best value, so the lowest of equally good thresholds is taken.
 
     Args:
         bundle: Read or not yet written.
@@ -73,25 +73,9 @@ def calibrate(
     thresholds = {}
     for name, threshold in zip(classes, old, strict=True):
         entry = result.metrics["all"][name]
-        enough = entry.truths >= _FEWEST and entry.best_threshold is not None
-        best = float(entry.best_threshold or 0.0) if enough else float(threshold)
+        enough = entry.truths >= _FEWEST and entry.recall_threshold is not None
+        best = float(entry.recall_threshold or 0.0) if enough else float(threshold)
         # Rounded down: the box that set the threshold must stay above it.
         thresholds[name] = float(np.floor(best * 1000) / 1000)
     decode = bundle.manifest.decode.model_copy(update={"score_threshold": thresholds})
     return Calibration(decode, result)
-
-
-def sensor_height(dataset: FrameDataset, limit: int = 100) -> SensorHeightRecord | None:
-    """Mean and range [m] over frames spread evenly, or None where they do not say."""
-    frames = (dataset[number] for number in spread(len(dataset), limit))
-    heights = [frame.sensor_height for frame in frames if frame.sensor_height is not None]
-    if not heights:
-        return None
-    mean, low, high = (round(float(f(heights)), 3) for f in (np.mean, np.min, np.max))
-    return SensorHeightRecord(mean=mean, low=low, high=high)
-
-
-def training_folder(data: dict[str, object]) -> Path | None:
-    """The folder that a checkpoint says it was trained on, if it is still there."""
-    path = Path(str(data.get("train", "")))
-    return path if data.get("train") and path.is_dir() else None

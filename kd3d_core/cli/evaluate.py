@@ -59,8 +59,8 @@ def evaluate(
 ) -> None:
     """Compare a model's detections with ground truth.
 
-    Prints average precision for each class and distance ring; with --metrics, a benchmark's own
-    figures on the same frames.
+    Prints average precision for each class and distance ring, and for each sensor where the data
+    has several; with --metrics, a benchmark's own figures on the same frames.
     """
     import json
 
@@ -68,9 +68,13 @@ def evaluate(
 
     from kd3d_core.datasets.opening import open_dataset
     from kd3d_core.evaluation.breakdown import BreakdownAccumulator
+    from kd3d_core.evaluation.by_sensor import SensorAccumulator
+    from kd3d_core.evaluation.by_sensor import plain
     from kd3d_core.evaluation.config import EvalConfig
     from kd3d_core.evaluation.official import open_benchmark
     from kd3d_core.evaluation.report import result_table
+    from kd3d_core.evaluation.report import sensor_table
+    from kd3d_core.evaluation.score import in_labelled_view
     from kd3d_core.evaluation.score import score
     from kd3d_core.files import write_text
 
@@ -84,7 +88,10 @@ def evaluate(
     )
     predict, classes, sweeps = _predictor(model)
     dataset = open_dataset(data, format=format, split=split, classes=classes, sweeps=sweeps)
-    listeners: list[Callable[[int, Frame, Boxes3D], None]] = []
+    sensors = SensorAccumulator(classes, settings)
+    listeners: list[Callable[[int, Frame, Boxes3D], None]] = [
+        lambda i, frame, pred: sensors(i, frame, in_labelled_view(dataset, i, pred))
+    ]
     official = None
     if metrics != "kd3d":
         official = open_benchmark(metrics, dataset, classes, region=region)
@@ -104,6 +111,10 @@ def evaluate(
     )
     console.print(result_table(result, title=model.name))
     told: dict[str, Any] = {"model": str(model), "data": str(data)} | result.to_dict()
+    by_sensor = sensors.result()
+    told["by_sensor"] = plain(by_sensor)
+    if len(by_sensor) > 1:
+        console.print(sensor_table(by_sensor, title=model.name))
     if official is not None:
         told[metrics], table = official.result()
         console.print(table)

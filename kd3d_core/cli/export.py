@@ -50,9 +50,10 @@ def export(
     """
     from rich.console import Console
 
+    from kd3d_core.adaptation.reference import expectation_of
+    from kd3d_core.adaptation.reference import manifest_changes
+    from kd3d_core.adaptation.reference import training_folder
     from kd3d_core.cli.calibrate import calibrate as calibrate_thresholds
-    from kd3d_core.cli.calibrate import sensor_height
-    from kd3d_core.cli.calibrate import training_folder
     from kd3d_core.codec.decode import DecodeConfig
     from kd3d_core.datasets.opening import open_dataset
     from kd3d_core.deployment.export import ExportOptions
@@ -76,7 +77,7 @@ def export(
     folder = training_folder(read_checkpoint(checkpoint).data)
     trained_on = labelled if folder is None else open_dataset(folder)
     if trained_on is not None:
-        changes["sensor_height_m"] = sensor_height(trained_on)
+        changes |= manifest_changes(expectation_of(trained_on), proposal.bundle.manifest)
     if labelled is not None:
         found = calibrate_thresholds(proposal.bundle, labelled, calibrate_frames, console)
         console.print(result_table(found.result, title="Calibration"))

@@ -183,6 +183,7 @@ def _print_checkpoint(console: "Console", path: Path, pillars: int | None) -> No
         "teacher": checkpoint.teacher,
         "data": checkpoint.data,
         "metrics": checkpoint.metrics,
+        "adaptation": checkpoint.adaptation,
         "written by kd3d": checkpoint.version,
     }
     _print_facts(console, str(path), facts)

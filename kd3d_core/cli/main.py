@@ -7,8 +7,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from kd3d_core import __version__
+from kd3d_core.cli.adapt import adapt
 from kd3d_core.cli.arena import arena
 from kd3d_core.cli.bench import bench
+from kd3d_core.cli.card import card
 from kd3d_core.cli.compile import compile_model
 from kd3d_core.cli.data import data
 from kd3d_core.cli.detect import detect
@@ -34,8 +36,10 @@ for verb in (
     simulate,
     train,
     distill,
+    adapt,
     arena,
     evaluate,
+    card,
     export,
     detect,
     replay,

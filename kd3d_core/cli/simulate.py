@@ -26,8 +26,9 @@ def simulate(
     sensor: Annotated[
         list[str] | None,
         typer.Option(
-            help="LiDAR model: vlp16, vlp32c, hdl32e, hdl64e, os1-128, pandar40, or all; repeat "
-            "it and the drives take turns. [default: hdl64e]"
+            help="LiDAR model: vlp16, vlp32c, hdl32e, hdl64e, os1-128, pandar40, ... (list: "
+            "docs/simulation.md), random for another one in each drive, or all; repeat it and "
+            "the drives take turns. [default: hdl64e]"
         ),
     ] = None,
     seed: Annotated[
@@ -121,11 +122,18 @@ def _settings(out: Path, path: Path | None, given: dict[str, Any]) -> Any:
     from kd3d_core.config import parse_config
     from kd3d_core.datasets.simulated import INDEX
     from kd3d_core.datasets.simulated import read_index
+    from kd3d_core.errors import Kd3dError
     from kd3d_core.simulation.drives import SimulationConfig
 
     if path is None and not given and (out / INDEX).is_file():
         return parse_config(SimulationConfig, read_index(out).get("config", {}), str(out / INDEX))
     base = SimulationConfig() if path is None else load_config(SimulationConfig, path)
+    lost = sorted({"height", "height_jitter"} & given.keys())
+    if base.domain is not None and lost:
+        raise Kd3dError(
+            f"{path} draws each drive's mount from its `domain`, so --{lost[0].replace('_', '-')} "
+            "would change nothing. Set domain.car_height, tall_height and low_height in the file."
+        )
     return parse_config(SimulationConfig, base.model_dump() | given, "command line")
 
 

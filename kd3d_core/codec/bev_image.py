@@ -35,8 +35,9 @@ def _saturation(full: int) -> NDArray[np.float32]:
     return (np.log1p(np.arange(full + 1)) / math.log1p(full)).astype(np.float32)
 
 
-_SLICE_TABLE = _saturation(_SLICE_FULL)
-_CELL_TABLE = _saturation(_CELL_FULL)
+#: The channels of counts: of a slice, and of a whole cell.
+SLICE_TABLE = _saturation(_SLICE_FULL)
+CELL_TABLE = _saturation(_CELL_FULL)
 
 
 @njit(cache=True, nogil=True)
@@ -142,19 +143,26 @@ class BevCanvas:
         self._touched = np.empty(cells, np.int32)
         self._count = 0
 
-    def draw(self, points: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
+    def draw(
+        self, points: NDArray[np.float32], lift: float = 0.0
+    ) -> tuple[NDArray[np.float32], int]:
         """Draw a cloud in place of the one before; see `make_bev_image`.
+
+        Args:
+            points: (N, 4) float32: x, y, z [m], intensity [0, 1].
+            lift: How far the points are raised [m]. The grid is lowered in their place, which
+                costs nothing.
 
         Returns:
             The image, which the next call overwrites, and the number of points inside the grid.
         """
         grid = self._grid
-        low = (grid.x[0], grid.y[0], grid.z[0])
+        low = (grid.x[0], grid.y[0], grid.z[0] - lift)
         _clear(self._touched[: self._count], self._cells)
         count, inside = _accumulate(
-            points, low, grid.z[1], grid.cell, grid.shape, self._cells, self._touched
+            points, low, grid.z[1] - lift, grid.cell, grid.shape, self._cells, self._touched
         )
-        _normalise(self._touched[:count], self._cells, _SLICE_TABLE, _CELL_TABLE)
+        _normalise(self._touched[:count], self._cells, SLICE_TABLE, CELL_TABLE)
         self._count = count
         return self._image, inside
 

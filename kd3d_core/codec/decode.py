@@ -198,7 +198,7 @@ def decode(
     if heatmap.ndim != 3 or len(heatmap) != len(classes):
         raise ValueError(f"heatmap has shape {heatmap.shape}, not ({len(classes)}, H, W)")
     threshold = per_class(config.score_threshold, classes, "score_threshold")
-    found, logits = _peaks(heatmap, _logit(threshold))
+    found, logits = _peaks(heatmap, logit(threshold))
     order = np.argsort(-logits, kind="stable")[: config.pre_nms]
     label, read, rotation = _read(
         found[order],
@@ -240,7 +240,7 @@ def suppress(boxes: Boxes3D, config: DecodeConfig, most: int | None = None) -> B
     return boxes[kept]
 
 
-def _logit(probability: NDArray[np.float64]) -> NDArray[np.float32]:
+def logit(probability: NDArray[np.float64]) -> NDArray[np.float32]:
     """(K,) float32 logits; 0 gives -inf and what is 1 or more gives +inf."""
     return np.array(
         [

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from kd3d_core.codec.bev_image import EXTRA_CHANNELS
 from kd3d_core.codec.bev_image import BevCanvas
-from kd3d_core.codec.bev_image import make_bev_image
 from kd3d_core.codec.grid import BevGrid
 from kd3d_core.codec.grid import BevImageInput
 from kd3d_core.codec.grid import InputConfig
@@ -46,6 +45,7 @@ def encode(
     config: InputConfig,
     time: NDArray[np.float32] | None = None,
     canvas: BevCanvas | None = None,
+    lift: float = 0.0,
 ) -> NetworkInput:
     """Turn a cloud into the network's input.
 
@@ -58,10 +58,14 @@ def encode(
             only by an input that asks for times, for which None means zeros.
         canvas: Of the same grid and config, to draw an image input in; the image is then valid
             until the next one. None takes fresh memory.
+        lift: How far the points are raised [m] before they are looked at.
     """
     points = np.ascontiguousarray(points, np.float32)
     if points.ndim != 2 or points.shape[1] != 4:
         raise ValueError(f"points have shape {points.shape}, not (N, 4)")
+    if lift and not isinstance(config, BevImageInput):
+        points = points.copy()
+        points[:, 2] += np.float32(lift)
     if isinstance(config, PillarInput | VoxelInput) and config.time:
         times = np.zeros(len(points), np.float32) if time is None else time
         points = np.column_stack([points, times]).astype(np.float32, copy=False)
@@ -71,10 +75,8 @@ def encode(
     if isinstance(config, VoxelInput):
         voxels, places, dropped, inside = make_voxels(points, grid, config)
         return NetworkInput({"voxels": voxels, "coordinates": places}, grid.shape, dropped, inside)
-    if canvas is None:
-        image, inside = make_bev_image(points, grid, config)
-    else:
-        image, inside = canvas.draw(points)
+    canvas = canvas or BevCanvas(grid, config, channels_last=False)
+    image, inside = canvas.draw(points, lift)
     return NetworkInput({"image": image}, grid.shape, 0, inside)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from pydantic import NonNegativeFloat
+from pydantic import PositiveFloat
 
 from kd3d_core.config import Config
 from kd3d_core.frame import Frame
@@ -24,6 +25,9 @@ class AugmentConfig(Config):
     """Largest turn about z [rad], either way; pi makes every heading equally likely."""
     scale: NonNegativeFloat = 0.05
     """Sizes are scaled by a factor in [1 - scale, 1 + scale]."""
+    object_scale: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0)
+    """Every object is scaled by a factor of its own between these two, with its points: what is
+    sold elsewhere is smaller or larger (random object scaling: ST3D, CVPR 2021, sec. 3.2)."""
     height: NonNegativeFloat = 0.2
     """Largest shift along z [m], either way: sensors are not all mounted alike."""
     min_keep: float = Field(default=0.6, gt=0, le=1)
@@ -51,6 +55,8 @@ def augment(frame: Frame, config: AugmentConfig, rng: np.random.Generator) -> Fr
         frame = flip(frame, "x")
     if rng.random() < config.flip_y:
         frame = flip(frame, "y")
+    if config.object_scale != (1.0, 1.0):
+        frame = scale_objects(frame, config.object_scale, rng)
     frame = rotate(frame, rng.uniform(-config.rotation, config.rotation))
     frame = scale(frame, rng.uniform(1 - config.scale, 1 + config.scale))
     frame = shift_height(frame, rng.uniform(-config.height, config.height))
@@ -110,6 +116,32 @@ def scale(frame: Frame, factor: float) -> Frame:
         boxes=boxes,
         pose=None,
         sensor_height=height,
+    )
+
+
+def scale_objects(frame: Frame, factors: tuple[float, float], rng: np.random.Generator) -> Frame:
+    """Scale each box, and the points in it, about the middle of its bottom.
+
+    Args:
+        frame: One without boxes stays as it is.
+        factors: Smallest and largest factor, drawn evenly for each box.
+        rng: Source of chance.
+    """
+    boxes = frame.boxes
+    if boxes is None or not len(boxes):
+        return frame
+    factor = rng.uniform(*factors, len(boxes)).astype(np.float32)
+    points = frame.cloud.points.copy()
+    foot = boxes.center.copy()
+    foot[:, 2] -= boxes.size[:, 2] / 2
+    _scale_points(points, boxes.center, boxes.size, boxes.yaw, foot, factor)
+    size = boxes.size * factor[:, None]
+    center = foot.copy()
+    center[:, 2] += size[:, 2] / 2
+    return replace(
+        frame,
+        cloud=replace(frame.cloud, points=points),
+        boxes=replace(boxes, center=center, size=size),
     )
 
 
@@ -186,3 +218,24 @@ def _inside(center, size, yaw, points, stop):  # type: ignore[no-untyped-def] # 
                 if stop:
                     break
     return inside, counts
+
+
+@numba.njit(cache=True)
+def _scale_points(points, center, size, yaw, foot, factor):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    """Move the points of each box, in place; one of two boxes goes with the first."""
+    cos, sin = np.cos(yaw), np.sin(yaw)
+    reach = np.hypot(size[:, 0], size[:, 1]) / 2
+    for i in range(len(points)):
+        for j in range(len(center)):
+            dx, dy = points[i, 0] - center[j, 0], points[i, 1] - center[j, 1]
+            if abs(dx) > reach[j] or abs(dy) > reach[j]:
+                continue
+            if (
+                abs(points[i, 2] - center[j, 2]) <= size[j, 2] / 2
+                and abs(cos[j] * dx + sin[j] * dy) <= size[j, 0] / 2
+                and abs(cos[j] * dy - sin[j] * dx) <= size[j, 1] / 2
+            ):
+                for axis in range(3):
+                    away = points[i, axis] - foot[j, axis]
+                    points[i, axis] = foot[j, axis] + factor[j] * away
+                break

@@ -28,6 +28,7 @@ from kd3d_core.runtime.backends.base import BACKENDS
 from kd3d_core.runtime.backends.base import make_backend
 from kd3d_core.runtime.bundle import Bundle
 from kd3d_core.runtime.bundle import write_bundle
+from kd3d_core.runtime.manifest import AdaptationRecord
 from kd3d_core.runtime.manifest import IntensityRecord
 from kd3d_core.runtime.manifest import Manifest
 from kd3d_core.runtime.manifest import SensorHeightRecord
@@ -121,9 +122,12 @@ def draft(checkpoint: Path | str, options: ExportOptions) -> Draft:
         input=taken,
         output_stride=model.output_stride,
         head=model.head.layout,
-        decode=options.decode,
+        decode=options.decode.model_copy(update={"score_threshold": about.score_threshold})
+        if about.score_threshold
+        else options.decode,
         sweeps=about.sweeps,
-        intensity=options.intensity,
+        ground_height_m=about.ground_height,
+        intensity=options.intensity.model_copy(update={"map": about.intensity_map}),
         sensor_height_m=options.sensor_height_m,
         parameters=cost.parameters,
         macs=cost.macs,
@@ -135,6 +139,7 @@ def draft(checkpoint: Path | str, options: ExportOptions) -> Draft:
         ),
         metrics=_metrics(about) | options.metrics,
         teacher=TeacherRecord(**about.teacher) if about.teacher else None,
+        adaptation=AdaptationRecord(**about.adaptation) if about.adaptation else None,
         licence=options.licence,
     )
     return Draft(Bundle(manifest, export_onnx(model, detector)), detector, Path(checkpoint))

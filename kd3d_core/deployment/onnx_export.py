@@ -6,6 +6,7 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -35,6 +36,30 @@ def export_onnx(config: ModelConfig, detector: CenterPointDetector) -> bytes:
     """
     module = detector.eval().exportable().eval()
     example, names, dynamic = _example(config)
+    return trace(module, example, names, output_names(config), dynamic)
+
+
+def output_names(config: ModelConfig) -> tuple[str, ...]:
+    """The outputs of the graph of a network, in their order."""
+    return tuple(output_channels(config.head.layout, len(config.classes)))
+
+
+def trace(
+    module: torch.nn.Module,
+    example: tuple[torch.Tensor, ...],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    dynamic: tuple[dict[int, object], ...],
+) -> bytes:
+    """A module as a serialised ONNX model without any trace of this machine.
+
+    Args:
+        module: In evaluation mode; plain tensors in, a tuple of tensors out.
+        example: Inputs of the shapes that the graph shall take.
+        inputs: Their names.
+        outputs: Names of what comes out.
+        dynamic: For each input its free dimensions, as `torch.onnx.export` takes them.
+    """
     with tempfile.TemporaryDirectory() as folder, _quiet():
         path = Path(folder) / "model.onnx"
         torch.onnx.export(
@@ -43,8 +68,8 @@ def export_onnx(config: ModelConfig, detector: CenterPointDetector) -> bytes:
             str(path),
             dynamo=True,
             opset_version=OPSET,
-            input_names=list(names),
-            output_names=list(output_channels(config.head.layout, len(config.classes))),
+            input_names=list(inputs),
+            output_names=list(outputs),
             dynamic_shapes=dynamic,
             external_data=False,
             verbose=False,

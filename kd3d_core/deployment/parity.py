@@ -18,6 +18,7 @@ from kd3d_core.models.batch import collate
 from kd3d_core.models.detector import CenterPointDetector
 from kd3d_core.pointcloud import PointCloud
 from kd3d_core.runtime.backends.base import Backend
+from kd3d_core.runtime.levelling import level_cloud
 from kd3d_core.runtime.manifest import Manifest
 
 
@@ -88,6 +89,7 @@ def compare(
     frames = boxes = unmatched = 0
     distance = score = 0.0
     for cloud in clouds:
+        cloud = level_cloud(cloud, manifest)
         fed = encode(cloud.points, manifest.grid, manifest.input, cloud.time)
         if fed.points_in_range == 0:
             continue

@@ -1,5 +1,7 @@
 """Metrics as a table."""
 
+from collections.abc import Mapping
+
 from rich.table import Table
 
 from kd3d_core.evaluation.ap import EvalResult
@@ -38,3 +40,17 @@ def result_table(result: EvalResult, title: str = "Detection") -> Table:
 def _percent(value: float | None) -> str:
     """A share in [0, 1] as per cent, or a dash."""
     return "-" if value is None else f"{100 * value:.1f}"
+
+
+def sensor_table(results: Mapping[str, EvalResult], title: str = "Detection") -> Table:
+    """A rich table: one row a sensor, average precision of each class."""
+    classes = list(next(iter(results.values())).metrics["all"]) if results else []
+    table = Table(title=f"{title}: AP by sensor")
+    table.add_column("sensor")
+    table.add_column("frames", justify="right")
+    for name in (*classes, "mean"):
+        table.add_column(name, justify="right")
+    for sensor, result in results.items():
+        aps = [_percent(result.ap(name)) for name in classes]
+        table.add_row(sensor, str(result.frames), *aps, _percent(result.mean_ap()))
+    return table

@@ -1,30 +1,32 @@
-"""How long each stage of a detector takes, cloud after cloud, as a robot would run it."""
+"""How long each stage of a detector takes, cloud after cloud, as a robot would run it.
 
-import os
-import platform
+Several runners (backends, OpenVINO alone, other projects) take turns of a few clouds each, so that
+what else the machine does disturbs all of them alike.
+"""
+
 import time
 from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import asdict
 from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import field
 from typing import Any
+from typing import Protocol
 
 import numpy as np
 
-from kd3d_core.codec.inputs import encode
 from kd3d_core.errors import Kd3dError
-from kd3d_core.pointcloud import PointCloud
-from kd3d_core.runtime.bundle import Bundle
-from kd3d_core.runtime.detector import Detector
+from kd3d_core.runtime.bench_energy import EnergyMeter
 
 #: The stages in their order; `total` is the whole way from message to boxes.
 STAGES = ("read", "encode", "network", "decode", "total")
+#: Memory that grows by no more than this between the first turn and the last is steady [MB].
+_STEADY_MB = 2.0
 
 
 @dataclass(frozen=True)
 class StageTimes:
-    """Wall times of one stage [ms], and the least of them, which other processes disturb least."""
+    """Percentiles of some times [ms], and the least, which other processes disturb least."""
 
     p50: float
     p90: float
@@ -39,194 +41,159 @@ class StageTimes:
 
 
 @dataclass(frozen=True)
-class BenchResult:
-    """What one backend did.
+class Pass:
+    """One cloud.
 
     Attributes:
-        model: Name of the bundle.
-        backend: As the backend calls itself.
-        precision: Its arithmetic.
-        threads: CPU threads of the network; None: the backend's choice.
-        frames: Clouds measured.
-        points: Their mean number of points.
-        boxes: Their mean number of boxes.
-        stages: Times by the names of `STAGES`: bytes of the message to points, points to the
-            network's input, the network, its maps to boxes, all of it.
-        cpu_ms: CPU time a cloud, of all threads [ms]: what stays the same on a busy machine.
-        rate: Clouds a second, one after the other.
-        rss_start_mb: Memory of the process before the first measured cloud [MB]; None where the
-            system does not tell.
-        rss_end_mb: After the last.
-        bare_ms: The graph alone, run by OpenVINO itself on one input again and again [ms], None
-            without OpenVINO.
-        machine: Processor, cores, system, versions of the libraries.
+        stages: Wall time by stage [ms]; "total" among them.
+        cpu_ms: CPU time of the process, all threads [ms].
+        boxes: What came out.
     """
 
-    model: str
-    backend: str
-    precision: str
-    threads: int | None
-    frames: int
-    points: int
-    boxes: float
-    stages: dict[str, StageTimes]
+    stages: dict[str, float]
     cpu_ms: float
-    rate: float
-    rss_start_mb: float | None
-    rss_end_mb: float | None
-    bare_ms: StageTimes | None
-    machine: dict[str, Any]
+    boxes: int
+
+
+class Runner(Protocol):
+    """Something that can be timed on the clouds of a bench."""
 
     @property
-    def network_ratio(self) -> float | None:
-        """Median of the network stage over that of OpenVINO's bare loop."""
-        return None if self.bare_ms is None else self.stages["network"].p50 / self.bare_ms.p50
+    def name(self) -> str:
+        """Such as "openvino" or "open3d-pointpillars"."""
+        ...
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What it is, for the record: model, precision, threads, versions."""
+        ...
+
+    def turn(self, clouds: Sequence[int]) -> list[Pass]:
+        """Run clouds by their numbers, after one more that is not timed."""
+        ...
+
+    def memory_mb(self) -> float | None:
+        """Of its process [MB]; None where the system does not tell."""
+        ...
+
+
+@dataclass
+class Record:
+    """What a runner did.
+
+    Attributes:
+        name: Of the runner.
+        about: As it says itself.
+        passes: All that were timed.
+        seconds: Wall time of its turns, with the clouds that were not timed.
+        memory: After each turn [MB].
+        joules: Energy of the device by source during its turns; empty where none reports.
+    """
+
+    name: str
+    about: dict[str, Any]
+    passes: list[Pass] = field(default_factory=list)
+    seconds: float = 0.0
+    memory: list[float] = field(default_factory=list)
+    joules: dict[str, float] = field(default_factory=dict)
+    turned: int = 0
+
+    def times(self, stage: str) -> StageTimes:
+        """Wall times of a stage."""
+        return StageTimes.of(self.values(stage))
+
+    def values(self, stage: str) -> list[float]:
+        """Wall time of a stage, pass by pass [ms]."""
+        return [each.stages[stage] for each in self.passes]
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that it tells apart, in their order."""
+        return tuple(self.passes[0].stages)
+
+    @property
+    def cpu(self) -> StageTimes:
+        """CPU times of whole passes: what stays nearly the same on a busy machine."""
+        return StageTimes.of([each.cpu_ms for each in self.passes])
+
+    @property
+    def rate(self) -> float:
+        """Clouds a second, one after the other."""
+        return 1e3 / float(np.mean(self.values("total")))
+
+    @property
+    def growth_mb(self) -> float | None:
+        """By how much memory grew from the end of the first turn to the end of the last [MB]."""
+        return self.memory[-1] - self.memory[0] if self.memory else None
+
+    @property
+    def steady(self) -> bool | None:
+        """Whether memory stayed as it was; None where the system does not tell."""
+        return None if self.growth_mb is None else self.growth_mb <= _STEADY_MB
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
-        return {**asdict(self), "network_ratio": self.network_ratio}
+        """Ready for JSON: the figures, not the passes."""
+        return {
+            "name": self.name,
+            **self.about,
+            "frames": len(self.passes),
+            "boxes": float(np.mean([each.boxes for each in self.passes])),
+            "stages": {stage: asdict(self.times(stage)) for stage in self.stages},
+            "cpu_ms": asdict(self.cpu),
+            "rate": self.rate,
+            "memory_mb": self.memory[-1] if self.memory else None,
+            "memory_growth_mb": self.growth_mb,
+            "memory_steady": self.steady,
+            # A turn has a cloud more than are timed; it costs as much as they do.
+            "joules_per_cloud": {k: v / self.turned for k, v in self.joules.items()} or None,
+        }
 
 
-def bench(
-    detector: Detector,
-    readers: Sequence[Callable[[], PointCloud]],
-    frames: int,
+def race(
+    runners: Sequence[tuple[Runner, int]],
+    clouds: int,
     *,
-    threads: int | None = None,
-    report: Callable[[], None] = lambda: None,
-) -> BenchResult:
-    """Run a detector over clouds, in turn, and time its stages.
+    turns: int = 10,
+    report: Callable[[str, int], None] = lambda name, count: None,
+) -> list[Record]:
+    """Let runners take turns on the same clouds.
 
     Args:
-        detector: Loaded; it is warmed up here.
-        readers: Each makes one cloud from a message; timed as the stage `read`.
-        frames: How many clouds to measure; `readers` begin again when they are at their end.
-        threads: What the detector was loaded with, for the record.
-        report: Called after each cloud.
-
-    Raises:
-        Kd3dError: There is no reader.
-    """
-    if not readers:
-        raise Kd3dError("bench: there is no cloud to run on.")
-    detector.warm_up()
-    for reader in readers[:3]:
-        detector(reader())
-    times: dict[str, list[float]] = {name: [] for name in STAGES}
-    points = boxes = 0
-    before, cpu, began = resident_mb(), time.process_time(), time.perf_counter()
-    for number in range(frames):
-        start = time.perf_counter()
-        cloud = readers[number % len(readers)]()
-        read = time.perf_counter()
-        found = detector(cloud)
-        done = time.perf_counter()
-        parts = (found.preprocess_ms, found.inference_ms, found.postprocess_ms)
-        for name, taken in zip(
-            STAGES, (1e3 * (read - start), *parts, 1e3 * (done - start)), strict=True
-        ):
-            times[name].append(taken)
-        points, boxes = points + len(cloud), boxes + len(found.boxes)
-        report()
-    elapsed, cpu = time.perf_counter() - began, time.process_time() - cpu
-    return BenchResult(
-        model=detector.manifest.name,
-        backend=detector.backend.name,
-        precision=detector.backend.precision,
-        threads=threads,
-        frames=frames,
-        points=points // frames,
-        boxes=boxes / frames,
-        stages={name: StageTimes.of(values) for name, values in times.items()},
-        cpu_ms=1e3 * cpu / frames,
-        rate=frames / elapsed,
-        rss_start_mb=before,
-        rss_end_mb=resident_mb(),
-        bare_ms=None,
-        machine=machine(),
-    )
-
-
-def bare_openvino(
-    bundle: Bundle, cloud: PointCloud, frames: int, threads: int | None, precision: str = "f32"
-) -> StageTimes | None:
-    """The graph in OpenVINO alone: one input, set once, and nothing but inference in the loop.
-
-    This is what OpenVINO's `benchmark_app -hint latency -nstreams 1 -api sync` measures; the
-    detector's network stage is held against it.
-
-    Args:
-        bundle: Its graph is run.
-        cloud: Makes the input.
-        frames: Passes to measure.
-        threads: CPU threads; None leaves it to OpenVINO.
-        precision: "f32", "bf16" or "auto".
+        runners: Each with the number of clouds it is timed on, spread evenly over its turns.
+        clouds: How many there are; runners begin again with the first after the last.
+        turns: Of each runner, at most. Who begins changes from turn to turn.
+        report: Called after each turn with the runner's name and the clouds it did.
 
     Returns:
-        The times, or None where OpenVINO is not installed.
+        A record for each runner, in their order.
+
+    Raises:
+        Kd3dError: There is no cloud.
     """
-    try:
-        import openvino
-    except ImportError:
-        return None
-    config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
-    if precision != "auto":
-        config["INFERENCE_PRECISION_HINT"] = precision
-    if threads is not None:
-        config["INFERENCE_NUM_THREADS"] = threads
-    core = openvino.Core()
-    request = core.compile_model(
-        core.read_model(bundle.onnx), "CPU", config
-    ).create_infer_request()
-    about = bundle.manifest
-    fed = encode(cloud.points, about.grid, about.input, cloud.time)
-    for name, array in fed.arrays.items():
-        request.set_tensor(name, openvino.Tensor(array[None] if name == "image" else array))
-    for _ in range(3):
-        request.infer()
-    times = []
-    for _ in range(frames):
-        start = time.perf_counter()
-        request.infer()
-        times.append(1e3 * (time.perf_counter() - start))
-    return StageTimes.of(times)
+    if not clouds:
+        raise Kd3dError("bench: there is no cloud to run on.")
+    meter = EnergyMeter()
+    records = [Record(runner.name, dict(runner.about)) for runner, _ in runners]
+    for turn in range(turns):
+        for place in range(len(runners)):
+            at = (turn + place) % len(runners)
+            (runner, frames), record = runners[at], records[at]
+            begin, end = frames * turn // turns, frames * (turn + 1) // turns
+            if begin == end:
+                continue
+            _take_turn(runner, record, [i % clouds for i in range(begin, end)], meter)
+            report(runner.name, end - begin)
+    return records
 
 
-def resident_mb() -> float | None:
-    """Memory of this process [MB], where the system tells (Linux)."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return None
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def machine() -> dict[str, Any]:
-    """What a figure depends on: processor, cores, load, versions."""
-    from importlib import metadata
-
-    versions = {}
-    for name in ("numpy", "numba", "openvino", "onnxruntime"):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    return {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "load": load,
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        **versions,
-    }
-
-
-def _processor() -> str:
-    """The processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+def _take_turn(runner: Runner, record: Record, clouds: list[int], meter: EnergyMeter) -> None:
+    """One turn of one runner, noted in its record."""
+    before, start = meter.read(), time.perf_counter()
+    record.passes += runner.turn(clouds)
+    record.seconds += time.perf_counter() - start
+    for source, joules in meter.read().items():
+        record.joules[source] = record.joules.get(source, 0.0) + joules - before[source]
+    record.turned += len(clouds) + 1
+    memory = runner.memory_mb()
+    if memory is not None:
+        record.memory.append(memory)

@@ -9,6 +9,7 @@ from kd3d_core.codec.decode import DecodeConfig
 from kd3d_core.codec.grid import BevGrid
 from kd3d_core.codec.grid import GraphInputConfig
 from kd3d_core.codec.grid import PillarInput
+from kd3d_core.codec.intensity import IntensityMap
 from kd3d_core.codec.layout import CenterLayout
 from kd3d_core.codec.layout import HeadLayout
 from kd3d_core.codec.layout import layout_fault
@@ -29,6 +30,12 @@ class IntensityRecord(Config):
     used: bool = True
     """False: trained without intensity, so sensors that give none lose nothing."""
     description: str = "float in [0, 1]; sources on other scales are normalised by their reader"
+    quantiles: tuple[float, ...] = ()
+    """Intensities of the training clouds at evenly spaced ranks, from the lowest to the highest;
+    empty when unknown."""
+    map: IntensityMap | None = None
+    """What the sensor's intensities are turned into before the network sees them; None leaves
+    them as they come."""
 
 
 class SensorHeightRecord(Config):
@@ -45,6 +52,22 @@ class TeacherRecord(Config):
     name: str
     sha256: str | None = None
     """Of the teacher's checkpoint or bundle file."""
+
+
+class AdaptationRecord(Config):
+    """What `kd3d_core adapt` did to suit a model to one sensor, without labels."""
+
+    source: str
+    """The recordings."""
+    clouds: NonNegativeInt
+    """How many of their clouds were looked at."""
+    model: str
+    """File name of the model before."""
+    model_sha256: str
+    changes: tuple[str, ...] = ()
+    """What changed, a sentence each, with the label-free measure before and after."""
+    mount: dict[str, float] = Field(default_factory=dict)
+    """As measured: height_m, pitch_deg, roll_deg; empty when no ground was in sight."""
 
 
 class TrainingRecord(Config):
@@ -74,6 +97,9 @@ class Manifest(Config):
     """Sweeps in the clouds that it was trained on, merged into the frame of the newest."""
     intensity: IntensityRecord = IntensityRecord()
     sensor_height_m: SensorHeightRecord | None = None
+    ground_height_m: float | None = Field(default=None, ge=0, le=6)
+    """Clouds are levelled and shifted so that the ground lies this far below the origin before the
+    network sees them; None: as they come."""
     onnx_sha256: str = ""
     """Of model.onnx; filled in by `write_bundle`."""
     parameters: NonNegativeInt = 0
@@ -83,6 +109,7 @@ class Manifest(Config):
     metrics: dict[str, float] = Field(default_factory=dict)
     """Measured values by name, such as "AP/car"."""
     teacher: TeacherRecord | None = None
+    adaptation: AdaptationRecord | None = None
     licence: str = "Apache-2.0"
 
     @model_validator(mode="after")

@@ -3,6 +3,8 @@
 from collections.abc import Collection
 from collections.abc import Iterator
 from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import replace
 
 import numpy as np
 from pydantic import Field
@@ -12,12 +14,21 @@ from pydantic import model_validator
 
 from kd3d_core.config import Config
 from kd3d_core.frame import Frame
+from kd3d_core.simulation.domain import DomainConfig
+from kd3d_core.simulation.domain import draw_mount
+from kd3d_core.simulation.domain import draw_nuisances
 from kd3d_core.simulation.lidar import Lidar
+from kd3d_core.simulation.mounting import Mount
+from kd3d_core.simulation.mounting import Roof
+from kd3d_core.simulation.nuisances import Nuisances
+from kd3d_core.simulation.random_sensor import draw_sensor
+from kd3d_core.simulation.sensor_model import SensorModel
 from kd3d_core.simulation.sensors import SENSORS
-from kd3d_core.simulation.sensors import Mount
-from kd3d_core.simulation.sensors import Roof
 from kd3d_core.simulation.street import SceneConfig
 from kd3d_core.simulation.street import make_scene
+
+#: Stands for a sensor drawn anew for each drive.
+RANDOM = "random"
 
 
 class SimulationConfig(Config):
@@ -28,7 +39,7 @@ class SimulationConfig(Config):
         frames_per_drive: Sweeps of each.
         interval: Between the sweeps of a drive [s]; 0.1 gives every sweep of a 10 Hz sensor,
             more gives more variety for the same number of frames.
-        sensors: Names of `SENSORS`; the drives take turns among them.
+        sensors: Names of `SENSORS`, or "random"; the drives take turns among them.
         seed: Of everything. Training and test data differ by it.
         height: Of the sensor above the ground [m].
         height_jitter: The height of a drive is drawn from +- this around `height` [m].
@@ -36,6 +47,9 @@ class SimulationConfig(Config):
         roof: Whether a part of the ego vehicle hides the ground nearby.
         motion_compensated: Undo the ego vehicle's motion during a sweep.
         scene: What the streets are like; a duration too short for the sweeps is raised.
+        domain: Draw mounts, nuisances and densities of each drive from ranges: what `height`,
+            `height_jitter`, `tilt_jitter_deg`, `roof`, `motion_compensated` and the factors of
+            `scene` say is then not used. None: all drives are much alike, in fine weather.
     """
 
     drives: int = Field(default=100, gt=0)
@@ -49,6 +63,7 @@ class SimulationConfig(Config):
     roof: bool = True
     motion_compensated: bool = False
     scene: SceneConfig = SceneConfig()
+    domain: DomainConfig | None = None
 
     @property
     def lasting_scene(self) -> SceneConfig:
@@ -75,8 +90,9 @@ class SimulationConfig(Config):
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         """Refuse sensors that there are not."""
         for name in names:
-            if name not in SENSORS:
-                raise ValueError(f"there is no sensor {name!r}; use one of: {', '.join(SENSORS)}")
+            if name not in SENSORS and name != RANDOM:
+                known = ", ".join([*SENSORS, RANDOM])
+                raise ValueError(f"there is no sensor {name!r}; use one of: {known}")
         return names
 
 
@@ -87,9 +103,14 @@ class Drive:
     Attributes:
         scene_seed: For `make_scene`.
         lidar_seed: For `Lidar`.
-        sensor: A name of `SENSORS`.
+        sensor: A name of `SENSORS`, or "random".
         mount: Of the sensor.
         times: Of its sweeps [s].
+        model: Of the sensor.
+        scene: What the street is like.
+        varied: Whether the street's own plan is varied, too.
+        motion_compensated: Whether the ego vehicle's motion during a sweep is undone.
+        nuisances: What spoils the sweeps.
     """
 
     scene_seed: int
@@ -97,6 +118,11 @@ class Drive:
     sensor: str
     mount: Mount
     times: tuple[float, ...]
+    model: SensorModel
+    scene: SceneConfig
+    varied: bool = False
+    motion_compensated: bool = False
+    nuisances: Nuisances = field(default_factory=Nuisances)
 
 
 def plan_drive(config: SimulationConfig, index: int) -> Drive:
@@ -114,10 +140,11 @@ def plan_drive(config: SimulationConfig, index: int) -> Drive:
         rear=base.rear * rear,
         half_width=base.half_width * width,
     )
-    return Drive(
+    name = config.sensors[index % len(config.sensors)]
+    plain = Drive(
         scene_seed=scene_seed,
         lidar_seed=lidar_seed,
-        sensor=config.sensors[index % len(config.sensors)],
+        sensor=name,
         mount=Mount(
             height=float(max(height, 0.2)),
             pitch_deg=float(pitch),
@@ -126,6 +153,35 @@ def plan_drive(config: SimulationConfig, index: int) -> Drive:
         ),
         # The first sweep starts half a turn before its time, and nothing moves before 0.
         times=tuple(round(0.1 + i * config.interval, 6) for i in range(config.frames_per_drive)),
+        model=_sensor(config, name, index),
+        scene=config.lasting_scene,
+        motion_compensated=config.motion_compensated,
+    )
+    return plain if config.domain is None else _vary(plain, config.domain, rng)
+
+
+def _sensor(config: SimulationConfig, name: str, index: int) -> SensorModel:
+    """The sensor of drive `index`; chance of its own keeps the street the same for any sensor."""
+    if name != RANDOM:
+        return SENSORS[name]
+    unlike = [SENSORS[other] for other in (config.domain.unlike if config.domain else ())]
+    return draw_sensor(np.random.default_rng([config.seed, index, 1]), unlike)
+
+
+def _vary(drive: Drive, domain: DomainConfig, rng: np.random.Generator) -> Drive:
+    """The drive in another domain."""
+    spans = (domain.vegetation, domain.parked, domain.driving, domain.people, domain.riders)
+    names = ("vegetation", "parked", "driving", "people", "riders")
+    factors = {n: float(rng.uniform(*span)) for n, span in zip(names, spans, strict=True)}
+    return replace(
+        drive,
+        mount=draw_mount(domain, rng),
+        scene=SceneConfig.model_validate(drive.scene.model_dump() | factors),
+        varied=True,
+        motion_compensated=bool(rng.random() < domain.compensated),
+        nuisances=draw_nuisances(domain, drive.model.beams, rng),
+        # A slow head starts its first sweep earlier.
+        times=tuple(round(t - 0.1 + max(0.1, drive.model.period), 6) for t in drive.times),
     )
 
 
@@ -137,13 +193,14 @@ def simulate_drive(
     if not wanted:
         return
     drive = plan_drive(config, index)
-    scene = make_scene(drive.scene_seed, config.lasting_scene)
+    scene = make_scene(drive.scene_seed, drive.scene, varied=drive.varied)
     lidar = Lidar(
         scene,
-        SENSORS[drive.sensor],
+        drive.model,
         drive.lidar_seed,
         drive.mount,
-        motion_compensated=config.motion_compensated,
+        motion_compensated=drive.motion_compensated,
+        nuisances=drive.nuisances,
     )
     for number in wanted:
         yield number, lidar.scan(drive.times[number])

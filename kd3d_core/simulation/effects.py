@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from kd3d_core.simulation.materials import optics_table
 from kd3d_core.simulation.mesh import Material
-from kd3d_core.simulation.sensors import SensorModel
+from kd3d_core.simulation.sensor_model import SensorModel
 
 _OPTICS = optics_table()
 #: Share of pulses on a pane that the pane itself returns, and that go through it.

@@ -10,7 +10,7 @@ from kd3d_core.geometry.boxes import Boxes3D
 from kd3d_core.geometry.transforms import invert_pose
 from kd3d_core.simulation.moving import Sighting
 from kd3d_core.simulation.scene import Scene
-from kd3d_core.simulation.sensors import SensorModel
+from kd3d_core.simulation.sensor_model import SensorModel
 from kd3d_core.simulation.sweep import box_window
 
 #: Objects farther away than this are not labelled [m].

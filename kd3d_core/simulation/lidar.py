@@ -1,6 +1,4 @@
-"""A spinning LiDAR driving through a scene."""
-
-from dataclasses import dataclass
+"""A LiDAR driving through a scene."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,46 +6,27 @@ from numpy.typing import NDArray
 from kd3d_core.frame import Frame
 from kd3d_core.pointcloud import PointCloud
 from kd3d_core.simulation import effects
+from kd3d_core.simulation import nuisances as spoil
+from kd3d_core.simulation.clouds import clouds_in_sight
 from kd3d_core.simulation.labels import count_points
 from kd3d_core.simulation.labels import make_labels
-from kd3d_core.simulation.mesh import Material
-from kd3d_core.simulation.mesh import TriangleMesh
+from kd3d_core.simulation.mounting import Mount
 from kd3d_core.simulation.moving import Sighting
 from kd3d_core.simulation.moving import is_parked
 from kd3d_core.simulation.moving import sensor_pose
 from kd3d_core.simulation.moving import sight_all
 from kd3d_core.simulation.moving import swept_mesh
-from kd3d_core.simulation.raycast import RayCaster
+from kd3d_core.simulation.nuisances import Nuisances
 from kd3d_core.simulation.scene import Scene
-from kd3d_core.simulation.sensors import Mount
-from kd3d_core.simulation.sensors import SensorModel
+from kd3d_core.simulation.sensor_model import SensorModel
 from kd3d_core.simulation.sweep import Sweep
 from kd3d_core.simulation.sweep import box_window
 from kd3d_core.simulation.sweep import make_sweep
 from kd3d_core.simulation.sweep import turn_rays
-
-
-@dataclass(frozen=True, eq=False)
-class _Surfaces:
-    """Triangles made ready for rays, and what each one belongs to.
-
-    Attributes:
-        caster: Of the triangles.
-        material: (F,) uint8.
-    """
-
-    caster: RayCaster
-    material: NDArray[np.uint8]
-
-    @classmethod
-    def of(cls, parts: list[TriangleMesh]) -> "_Surfaces":
-        """Join the parts."""
-        mesh = TriangleMesh.join(parts)
-        return cls(RayCaster(mesh), np.append(mesh.material, np.uint8(0)))
-
-
-#: Surfaces, and which of the (N,) rays may meet them.
-_Layer = tuple[_Surfaces, NDArray[np.bool_]]
+from kd3d_core.simulation.tracing import Surfaces
+from kd3d_core.simulation.tracing import World
+from kd3d_core.simulation.tracing import look_into_puddles
+from kd3d_core.simulation.tracing import look_through_panes
 
 
 class Lidar:
@@ -71,6 +50,7 @@ class Lidar:
         mount: Mount | None = None,
         *,
         motion_compensated: bool = False,
+        nuisances: Nuisances | None = None,
     ) -> None:
         """Prepare the part of the scene that stands still, once for all sweeps.
 
@@ -80,6 +60,7 @@ class Lidar:
             seed: Of the specimen's calibration and of all chance in its sweeps.
             mount: Of the sensor on the ego vehicle; `Mount()` by default.
             motion_compensated: Undo the ego vehicle's motion during the sweep.
+            nuisances: What spoils the sweeps; nothing by default.
         """
         self.scene = scene
         self.sensor = sensor
@@ -93,8 +74,10 @@ class Lidar:
             for actor, parked in zip(scene.actors, self._parked, strict=True)
             if parked
         ]
-        self._still = _Surfaces.of([scene.static, *still])
-        self._hidden = self._ego_mask()
+        self._still = Surfaces.of([scene.static, *still])
+        self.nuisances = nuisances or Nuisances()
+        self._hidden = np.zeros((sensor.azimuth_steps, sensor.beams), bool)
+        self._regular = self._blind(*self._regular_angles()) if self._is_regular else None
 
     def scan(self, time: float) -> Frame:
         """One sweep, in whose middle is `time` [s].
@@ -110,11 +93,12 @@ class Lidar:
         sweep = make_sweep(
             sensor, self.unit.elevation, self.mount, self.scene.ego, time, float(rng.random())
         )
+        self._hidden = self._blind_rays(sweep)
         sightings = self._sightings(time)
         echoes = self._trace(sweep, sightings, rng)
         echoes.distance[self._hidden] = np.inf
-        measured = effects.measure(sensor, self.unit, echoes, rng)
-        valid = measured.valid & ~self._hidden
+        measured = self._measure(sweep, echoes, sightings, rng)
+        valid = measured.valid
         column, ring = np.nonzero(valid)
         pose = sensor_pose(self.scene.ego, self.mount, time)
         xyz = self._place(sweep, valid, measured.distance[valid], pose)
@@ -139,16 +123,62 @@ class Lidar:
             sensor_height=self.mount.height,
         )
 
-    def _ego_mask(self) -> NDArray[np.bool_]:
-        """(C, B) bool: rays that end on the ego vehicle."""
-        shape = (self.sensor.azimuth_steps, self.sensor.beams)
-        if self.mount.roof is None:
-            return np.zeros(shape, bool)
-        azimuth = np.pi - 2 * np.pi * (np.arange(shape[0]) + 0.5) / shape[0]
-        offset = np.deg2rad(self.sensor.azimuth_offset_deg or (0.0,) * shape[1])
-        return self.mount.roof.hides(
-            azimuth[:, None] + offset, np.broadcast_to(self.unit.elevation, shape)
+    @property
+    def _is_regular(self) -> bool:
+        """Whether every sweep has the same rays."""
+        return self.sensor.scan == "spinning"
+
+    def _regular_angles(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(C, B) azimuth and elevation of the rays of a spinning sensor [rad]."""
+        steps, beams = self.sensor.azimuth_steps, self.sensor.beams
+        azimuth = np.pi - 2 * np.pi * (np.arange(steps) + 0.5) / steps
+        offset = np.deg2rad(self.sensor.azimuth_offset_deg or (0.0,) * beams)
+        return azimuth[:, None] + offset, np.broadcast_to(self.unit.elevation, (steps, beams))
+
+    def _blind_rays(self, sweep: Sweep) -> NDArray[np.bool_]:
+        """(C, B) bool: rays of this sweep that see nothing of the scene."""
+        if self._regular is not None:
+            return self._regular
+        x, y, z = np.moveaxis(sweep.local.astype(np.float64), -1, 0)
+        return self._blind(np.arctan2(y, x), np.arcsin(np.clip(z, -1, 1)))
+
+    def _blind(
+        self, azimuth: NDArray[np.float64], elevation: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """(C, B) bool: rays that end on the ego vehicle, leave the field of view, or are dead."""
+        roof, half = self.mount.roof, np.deg2rad(self.sensor.field_of_view_deg) / 2
+        blind = np.zeros(azimuth.shape, bool)
+        if roof is not None:
+            blind |= roof.hides(azimuth, elevation)
+        if half < np.pi:
+            blind |= np.abs(azimuth) > half
+        blind[:, list(self.nuisances.dead_beams)] = True
+        return blind
+
+    def _measure(
+        self,
+        sweep: Sweep,
+        echoes: effects.Echoes,
+        sightings: list[tuple[int, Sighting]],
+        rng: np.random.Generator,
+    ) -> effects.Measurement:
+        """What the sensor reports, nuisances included."""
+        nuisances, sensor = self.nuisances, self.sensor
+        spoil.fade(echoes, nuisances.extinction)
+        spoil.lengthen(echoes, nuisances.ghosts, rng)
+        measured = effects.measure(sensor, self.unit, echoes, rng)
+        measured = spoil.answer_in_air(nuisances, sensor, measured, rng)
+        if nuisances.spray > 0 or nuisances.dust_clouds:
+            moving = [(i, seen) for i, seen in sightings if not self._parked[i]]
+            middle = sensor_pose(self.scene.ego, self.mount, float(np.median(sweep.time)))
+            clouds = clouds_in_sight(nuisances, self.scene, moving, middle, self.seed)
+            measured = spoil.answer_in_clouds(clouds, sensor, sweep.local, measured, rng)
+        measured = effects.Measurement(
+            measured.valid & ~self._hidden, measured.distance, measured.intensity
         )
+        if self.mount.roof is not None and self.mount.roof.shown:
+            measured = spoil.show_roof(self.mount.roof, sensor, sweep.local, measured, rng)
+        return spoil.report_intensity(nuisances, measured)
 
     def _sightings(self, time: float) -> list[tuple[int, Sighting]]:
         """The actors in reach of the sensor, by index, and when the beam passes them."""
@@ -171,66 +201,17 @@ class Lidar:
         moving = [(i, sighting) for i, sighting in sightings if not self._parked[i]]
         period = self.sensor.period
         meshes = [swept_mesh(self.scene.actors[i], seen, period) for i, seen in moving]
-        layers: list[_Layer] = [(self._still, ~self._hidden.ravel())]
+        world = World([(self._still, ~self._hidden.ravel())], self.sensor.max_range + 1)
         if meshes:
-            layers.append((_Surfaces.of(meshes), (self._near(moving) & ~self._hidden).ravel()))
+            mask = (self._near(moving) & ~self._hidden).ravel()
+            world.layers.append((Surfaces.of(meshes), mask))
         origins = np.repeat(sweep.origin, self.sensor.beams, axis=0)
         directions = sweep.world.reshape(-1, 3)
-        echoes = self._nearest(origins, directions, layers)
-        self._look_through_panes(echoes, origins, directions, layers, rng)
+        echoes = world.nearest(origins, directions)
+        look_through_panes(world, echoes, origins, directions, rng)
+        if self.nuisances.mirror > 0:
+            look_into_puddles(world, echoes, origins, directions, self.nuisances.mirror, rng)
         return echoes.reshape(self._hidden.shape)
-
-    def _look_through_panes(
-        self,
-        echoes: effects.Echoes,
-        origins: NDArray[np.float32],
-        directions: NDArray[np.float32],
-        layers: list[_Layer],
-        rng: np.random.Generator,
-    ) -> None:
-        """Replace, in place, what hit glass: some is lost, some meets what is behind the pane."""
-        glass = echoes.material == int(Material.GLASS)
-        pane = np.flatnonzero(glass & np.isfinite(echoes.distance))
-        fate = rng.random(len(pane))
-        passed = pane[fate >= 1 - effects.GLASS_PASSES]
-        first = echoes.distance[passed] + np.float32(0.02)
-        echoes.distance[pane[fate >= effects.GLASS_RETURNS]] = np.inf
-        starts = origins[passed] + first[:, None] * directions[passed]
-        everywhere = np.ones(len(passed), bool)
-        behind = self._nearest(
-            starts, directions[passed], [(surfaces, everywhere) for surfaces, _ in layers]
-        )
-        echoes.distance[passed] = first + behind.distance
-        echoes.cosine[passed] = behind.cosine
-        echoes.material[passed] = behind.material
-        echoes.gain[passed] = effects.GLASS_GAIN
-
-    def _nearest(
-        self,
-        origins: NDArray[np.float32],
-        directions: NDArray[np.float32],
-        layers: list[_Layer],
-    ) -> effects.Echoes:
-        """The nearest surface on each of (N, 3) rays, over layers that each serve some rays."""
-        count = len(origins)
-        echoes = effects.Echoes(
-            distance=np.full(count, np.inf, np.float32),
-            cosine=np.zeros(count, np.float32),
-            material=np.zeros(count, np.uint8),
-            gain=np.ones(count, np.float32),
-        )
-        limit = np.float32(self.sensor.max_range + 1)
-        for surfaces, serves in layers:
-            rays = np.flatnonzero(serves)
-            hits = surfaces.caster.cast(
-                origins[rays], directions[rays], np.minimum(echoes.distance[rays], limit)
-            )
-            met = hits.face >= 0
-            rays = rays[met]
-            echoes.distance[rays] = hits.distance[met]
-            echoes.cosine[rays] = hits.cosine[met]
-            echoes.material[rays] = surfaces.material[hits.face[met]]
-        return echoes
 
     def _near(self, sightings: list[tuple[int, Sighting]]) -> NDArray[np.bool_]:
         """(C, B) bool: rays that may meet one of the actors."""

@@ -60,3 +60,17 @@ def optics_table() -> NDArray[np.float32]:
         for o in (OPTICS[material] for material in Material)
     ]
     return np.array(rows, np.float32)
+
+
+#: Smooth surfaces, on which a pulse may come back by a longer way.
+SHINY = tuple(
+    int(material)
+    for material in (
+        Material.GLASS,
+        Material.METAL,
+        Material.PAINT_DARK,
+        Material.PAINT_LIGHT,
+        Material.PLATE,
+        Material.SIGN,
+    )
+)

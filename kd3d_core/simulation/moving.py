@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from kd3d_core.geometry.transforms import invert_pose
 from kd3d_core.geometry.transforms import pose_matrix
 from kd3d_core.simulation.mesh import TriangleMesh
+from kd3d_core.simulation.mounting import Mount
 from kd3d_core.simulation.scene import Actor
 from kd3d_core.simulation.scene import Trajectory
-from kd3d_core.simulation.sensors import Mount
 from kd3d_core.simulation.sweep import sensor_positions
 
 

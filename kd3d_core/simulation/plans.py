@@ -1,5 +1,6 @@
 """Kinds of streets: how wide, what stands along them, how busy they are."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -153,15 +154,17 @@ class Street:
     plots: tuple[Plot, ...]
 
 
-def draw_kind(rng: Generator) -> StreetKind:
-    """A kind of street, by their shares."""
-    shares = np.array([PLANS[name].share for name in STREET_KINDS])
-    return STREET_KINDS[int(rng.choice(len(STREET_KINDS), p=shares / shares.sum()))]
+def draw_kind(rng: Generator, shares: Mapping[StreetKind, float] | None = None) -> StreetKind:
+    """A kind of street, by `shares` or by those of the plans."""
+    weights = np.array([shares[k] if shares else PLANS[k].share for k in STREET_KINDS])
+    return STREET_KINDS[int(rng.choice(len(STREET_KINDS), p=weights / weights.sum()))]
 
 
-def draw_street(rng: Generator, kind: StreetKind, start: float, end: float) -> Street:
-    """Draw a street of a kind from s = `start` to `end` [m]."""
-    plan = PLANS[kind]
+def draw_street(
+    rng: Generator, kind: StreetKind, start: float, end: float, plan: StreetPlan | None = None
+) -> Street:
+    """Draw a street of a kind from s = `start` to `end` [m]; `plan` instead of the kind's own."""
+    plan = PLANS[kind] if plan is None else plan
     names = tuple(BAYS)
     parking = {sign: str(rng.choice(names, p=plan.parking)) for sign in (1, -1)}
     crossings = _side_roads(plan, rng, start, end)

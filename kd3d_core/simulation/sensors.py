@@ -1,162 +1,18 @@
-"""LiDAR sensor models: where each beam points, how often it fires, how well it measures.
+"""LiDAR models by name.
 
 Figures are from the manufacturers' public data sheets; what a data sheet does not say (softness of
 the detection limit, calibration spread) is set so that simulated HDL-64E sweeps match recorded
 ones in points per ring, range and reflectance.
 """
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field
-from pydantic import model_validator
 
-from kd3d_core.config import Config
-from kd3d_core.geometry.transforms import pose_matrix
+from kd3d_core.simulation.mounting import Mount
+from kd3d_core.simulation.mounting import Roof
+from kd3d_core.simulation.sensor_model import SensorModel
+from kd3d_core.simulation.sensors_more import more_models
 
-
-class SensorModel(Config):
-    """A spinning LiDAR.
-
-    Attributes:
-        name: As in `Frame.sensor`.
-        elevation_deg: Elevation of each beam [deg], from the lowest to the highest.
-        azimuth_offset_deg: Azimuth of each beam relative to the head [deg], counter-clockwise, in
-            the order of `elevation_deg`; empty when the beams share one azimuth.
-        azimuth_steps: Firings of each beam in one turn.
-        rate_hz: Turns per second. The head turns clockwise seen from above.
-        min_range: No return is reported below this [m].
-        max_range: No return is reported above this [m].
-        range_noise: Standard deviation of one range measurement [m].
-        range_bias: Standard deviation over the beams of the constant range error that is left
-            after calibration [m].
-        range_resolution: Ranges are multiples of this [m].
-        elevation_spread_deg: Standard deviation over the beams of one unit's elevations around
-            `elevation_deg` [deg]; the unit's own calibration is used for its points.
-        divergence_mrad: Full angle of the beam [mrad].
-        pulse_length: Surfaces closer than this behind one another give one blended range [m].
-        range_10: Range at which half the pulses on a 10 % Lambertian target are detected [m].
-        detection_softness: Exponent of the transition from detected to lost: larger is sharper.
-        loss: Share of pulses lost for no reason in the scene.
-        noise_returns: Share of firings without an echo that report a random range.
-        intensity_gain: Reported intensity of an ideal white diffuse surface.
-        intensity_floor: What is taken off before an intensity is reported as above zero.
-        intensity_range: Up to this range intensity is compensated for distance [m].
-        intensity_levels: Number of steps between 0 and full intensity.
-        beam_gain_spread: Standard deviation over the beams of the log of their intensity gain.
-    """
-
-    name: str
-    elevation_deg: tuple[float, ...] = Field(min_length=1)
-    azimuth_offset_deg: tuple[float, ...] = ()
-    azimuth_steps: int = Field(gt=0)
-    rate_hz: float = Field(default=10.0, gt=0)
-    min_range: float = Field(default=0.9, ge=0)
-    max_range: float = Field(default=100.0, gt=0)
-    range_noise: float = Field(default=0.02, ge=0)
-    range_bias: float = Field(default=0.01, ge=0)
-    range_resolution: float = Field(default=0.002, gt=0)
-    elevation_spread_deg: float = Field(default=0.02, ge=0)
-    divergence_mrad: float = Field(default=3.0, ge=0)
-    pulse_length: float = Field(default=1.0, ge=0)
-    range_10: float = Field(default=50.0, gt=0)
-    detection_softness: float = Field(default=2.0, gt=0)
-    loss: float = Field(default=0.004, ge=0, lt=1)
-    noise_returns: float = Field(default=0.0002, ge=0, lt=1)
-    intensity_gain: float = Field(default=0.4, gt=0)
-    intensity_floor: float = Field(default=0.0, ge=0)
-    intensity_range: float = Field(default=100.0, gt=0)
-    intensity_levels: int = Field(default=255, gt=0)
-    beam_gain_spread: float = Field(default=0.05, ge=0)
-
-    @model_validator(mode="after")
-    def _fits(self) -> "SensorModel":
-        """Refuse beams in the wrong order and ranges the wrong way round."""
-        if list(self.elevation_deg) != sorted(self.elevation_deg):
-            raise ValueError("elevation_deg must rise from the lowest beam to the highest")
-        if self.azimuth_offset_deg and len(self.azimuth_offset_deg) != len(self.elevation_deg):
-            raise ValueError("azimuth_offset_deg needs one value a beam, or none at all")
-        if self.min_range >= self.max_range:
-            raise ValueError("min_range must be below max_range")
-        return self
-
-    @property
-    def beams(self) -> int:
-        """Number of beams."""
-        return len(self.elevation_deg)
-
-    @property
-    def period(self) -> float:
-        """Length of one sweep [s]."""
-        return 1.0 / self.rate_hz
-
-
-class Roof(Config):
-    """The part of the ego vehicle that hides the ground from the sensor: a flat rectangle.
-
-    Attributes:
-        drop: Depth of the rectangle below the sensor [m].
-        front: How far it reaches ahead of the sensor [m].
-        rear: How far it reaches behind the sensor [m].
-        half_width: How far it reaches to either side [m].
-        posts: (azimuth [deg], width [deg], highest elevation [deg]) of narrow parts such as
-            camera mounts and aerials.
-    """
-
-    drop: float = Field(default=0.35, gt=0)
-    front: float = Field(default=0.9, ge=0)
-    rear: float = Field(default=1.1, ge=0)
-    half_width: float = Field(default=0.45, ge=0)
-    posts: tuple[tuple[float, float, float], ...] = (
-        (-70.0, 9.0, -15.5),
-        (-127.0, 4.0, -17.5),
-        (132.0, 4.0, -19.0),
-    )
-
-    def hides(
-        self, azimuth: NDArray[np.floating[Any]], elevation: NDArray[np.floating[Any]]
-    ) -> NDArray[np.bool_]:
-        """Which rays end on the vehicle.
-
-        Args:
-            azimuth: (N,) [rad] in the sensor frame.
-            elevation: (N,) [rad].
-        """
-        down = np.tan(-np.minimum(elevation, -1e-3))
-        reach = self.drop / down
-        x, y = reach * np.cos(azimuth), reach * np.sin(azimuth)
-        hidden = (x < self.front) & (x > -self.rear) & (np.abs(y) < self.half_width)
-        for centre, width, top in self.posts:
-            turn = np.angle(np.exp(1j * (azimuth - np.deg2rad(centre))))
-            hidden |= (np.abs(turn) < np.deg2rad(width) / 2) & (elevation < np.deg2rad(top))
-        return np.asarray(hidden, bool)
-
-
-class Mount(Config):
-    """How the sensor sits on the ego vehicle.
-
-    Attributes:
-        height: Of the sensor above the ground [m].
-        pitch_deg: Positive looks down [deg].
-        roll_deg: Positive tips to the right [deg].
-        x_offset: Ahead of the ego's reference point [m].
-        roof: What of the vehicle the sensor sees, or None for a free view.
-    """
-
-    height: float = Field(default=1.73, gt=0)
-    pitch_deg: float = 0.0
-    roll_deg: float = 0.0
-    x_offset: float = 0.0
-    roof: Roof | None = None
-
-    def pose(self) -> NDArray[np.float64]:
-        """(4, 4) ego_from_sensor."""
-        return pose_matrix(
-            (self.x_offset, 0.0, self.height),
-            pitch=float(np.deg2rad(self.pitch_deg)),
-            roll=float(np.deg2rad(self.roll_deg)),
-        )
+__all__ = ["SENSORS", "Mount", "Roof", "SensorModel"]
 
 
 def _even(lowest: float, highest: float, count: int) -> tuple[float, ...]:
@@ -245,6 +101,7 @@ def _models() -> dict[str, SensorModel]:
             range_resolution=0.004,
         ),
     ]
+    models += more_models((vlp32c, vlp32c_offset))
     return {model.name: model for model in models}
 
 

@@ -20,6 +20,9 @@ from kd3d_core.simulation.road import Road
 from kd3d_core.simulation.scene import Scene
 from kd3d_core.simulation.scene import Trajectory
 from kd3d_core.simulation.traffic import Traffic
+from kd3d_core.simulation.variety import VARIED_SHARES
+from kd3d_core.simulation.variety import draw_stretch
+from kd3d_core.simulation.variety import vary_plan
 
 #: Time between the samples of every moving path [s].
 STEP = 0.2
@@ -55,27 +58,34 @@ class SceneConfig(Config):
 _DEFAULT = SceneConfig()
 
 
-def make_scene(seed: int, config: SceneConfig = _DEFAULT) -> Scene:
+def make_scene(seed: int, config: SceneConfig = _DEFAULT, *, varied: bool = False) -> Scene:
     """Build the street of a seed: the same seed and config give the same arrays.
 
     Args:
         seed: Any non-negative integer.
         config: Length, kind and densities.
+        varied: Also vary what the kind of street is by itself: car parks, canyons, jams, crowds.
     """
     rng = np.random.default_rng(seed)
-    kind = draw_kind(rng) if config.street == "mixed" else config.street
+    chance = np.random.default_rng([seed, 0x5C31]) if varied else None
+    if config.street != "mixed":
+        kind = config.street
+    else:
+        kind = draw_kind(rng) if chance is None else draw_kind(chance, VARIED_SHARES)
+    plan = PLANS[kind] if chance is None else vary_plan(PLANS[kind], kind, chance)
     low, high = config.ego_speed
-    high = max(low, min(high, PLANS[kind].speed[1]))
+    high = max(low, min(high, plan.speed[1]))
     speed = low + float(rng.beta(1.6, 1.4)) * (high - low)
     way = speed * config.duration
-    street = draw_street(rng, kind, -REACH, way + REACH)
+    street = draw_street(rng, kind, -REACH, way + REACH, plan)
     occupancy = Occupancy(np.arange(0, config.duration + STEP, STEP))
     ego = _ego_path(street.road, occupancy.times, speed, rng)
     occupancy.add(np.column_stack([ego.position[:, :2], ego.yaw]), EGO_SIZE)
     layout = Layout(street, occupancy, rng, (-40.0, way + 40.0), config.vegetation)
     layout.build()
     ground = street.road.surface(rng)
-    traffic = Traffic(street, occupancy, rng, (-55.0, way + 55.0))
+    stretch = (1.0, 1.0, 1.0) if chance is None else draw_stretch(chance)
+    traffic = Traffic(street, occupancy, rng, (-55.0, way + 55.0), stretch)
     _populate(traffic, layout.bays, rng, config)
     static = TriangleMesh.join([*ground, *layout.meshes])
     return Scene(static, tuple(traffic.actors), ego, config.duration)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kd3d_core.simulation.mounting import Mount
+from kd3d_core.simulation.patterns import irregular_rays
 from kd3d_core.simulation.scene import Trajectory
-from kd3d_core.simulation.sensors import Mount
-from kd3d_core.simulation.sensors import SensorModel
+from kd3d_core.simulation.sensor_model import SensorModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +100,12 @@ def make_sweep(
     turned = (np.arange(sensor.azimuth_steps) + phase) / sensor.azimuth_steps
     azimuth = np.pi - 2 * np.pi * turned
     moments = time + (turned - 0.5) * sensor.period
-    local = beam_directions(sensor, elevation, azimuth)
+    if sensor.scan == "spinning":
+        local = beam_directions(sensor, elevation, azimuth)
+    else:
+        # Times as of a head that turns once: the order of the pulses within a sweep is not kept.
+        local, azimuth = irregular_rays(sensor, phase)
+        moments = time - azimuth / (2 * np.pi) * sensor.period
     origin, yaw = sensor_positions(path, mount, moments)
     return Sweep(
         time=moments,
@@ -134,9 +140,12 @@ def box_window(
 
     Returns:
         (K,) its columns in rising order, and its lowest and highest elevation [rad]. There is
-        room for the box's motion during a turn and for the azimuth offsets of the beams.
+        room for the box's motion during a turn and for the azimuth offsets of the beams. Where
+        the pattern is irregular, everything.
     """
     steps = sensor.azimuth_steps
+    if sensor.scan != "spinning":
+        return np.arange(steps), -np.pi / 2, np.pi / 2
     radius = 0.55 * float(np.linalg.norm(size))
     flat, distance = float(np.hypot(*offset[:2])), float(np.linalg.norm(offset))
     spare = np.deg2rad(1 + max(map(abs, sensor.azimuth_offset_deg or (0.0,))))

@@ -48,21 +48,36 @@ class Traffic:
 
     Attributes:
         actors: Those added so far.
+        stretch: (3,) factors on length, width and height of cars: KITTI's are small German ones.
     """
 
     def __init__(
-        self, street: Street, occupancy: Occupancy, rng: Generator, span: tuple[float, float]
+        self,
+        street: Street,
+        occupancy: Occupancy,
+        rng: Generator,
+        span: tuple[float, float],
+        stretch: tuple[float, float, float] = (1.0, 1.0, 1.0),
     ) -> None:
         self.street = street
         self.road = street.road
         self.occupancy = occupancy
         self.rng = rng
         self.span = span
+        self.stretch = np.array(stretch)
         self.actors: list[Actor] = []
+
+    def _make(self, name: str) -> tuple[TriangleMesh, NDArray[np.float64]]:
+        """A mesh of the class and the size of its box."""
+        mesh, size = MAKERS[name](self.rng)
+        if name != "car" or (self.stretch == 1).all():
+            return mesh, size
+        vertices = (mesh.vertices * self.stretch).astype(np.float32)
+        return TriangleMesh(vertices, mesh.faces, mesh.material), size * self.stretch
 
     def parked(self, name: str, s: float, t: float, turn: float, margin: float = 0.3) -> bool:
         """Stand an actor at (s, t) [m], turned against the road by `turn` [rad]."""
-        mesh, size = MAKERS[name](self.rng)
+        mesh, size = self._make(name)
         at = self.road.world(s, t)
         yaw = float(self.road.heading(s)) + turn
         track = np.array([[at[0], at[1], yaw]])
@@ -79,7 +94,7 @@ class Traffic:
         low, high = self.road.start + 3, self.road.end - 3
         if s.min() < low or s.max() > high or np.abs(t).max() > 80:
             return False
-        mesh, size = MAKERS[name](self.rng)
+        mesh, size = self._make(name)
         at = self.road.world(s, t)
         # Twice the way ahead and behind: the heading of a chord through the neighbours.
         yaw = np.unwrap(np.arctan2(np.gradient(at[:, 1]), np.gradient(at[:, 0])))

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch import nn
 
 import kd3d_core
+from kd3d_core.codec.intensity import IntensityMap
 from kd3d_core.config import parse_config
 from kd3d_core.errors import Kd3dError
 from kd3d_core.files import atomic_path
@@ -36,6 +37,9 @@ class Checkpoint:
         data: What it was trained on, as plain data.
         metrics: Results on the validation set (`EvalResult.to_dict`), or empty.
         teacher: Name and sha256 of the teacher's checkpoint, or None.
+        intensity_map: What intensities are turned into before the network sees them, or None.
+        score_threshold: By class, where an adaptation chose them.
+        adaptation: What `adapt` did (`AdaptationRecord` as plain data), or empty.
         version: Version of kd3d that wrote it.
     """
 
@@ -46,6 +50,9 @@ class Checkpoint:
     data: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     teacher: dict[str, str] | None = None
+    intensity_map: IntensityMap | None = None
+    score_threshold: dict[str, float] = field(default_factory=dict)
+    adaptation: dict[str, Any] = field(default_factory=dict)
     version: str = kd3d_core.__version__
 
     @property
@@ -53,9 +60,16 @@ class Checkpoint:
         """Sweeps in the clouds that it was trained on."""
         return int(self.training.get("data", {}).get("sweeps", 1))
 
+    @property
+    def ground_height(self) -> float | None:
+        """How far below the origin it wants the ground [m]; None takes clouds as they come."""
+        height = self.training.get("data", {}).get("ground_height")
+        return None if height is None else float(height)
+
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:
     """The "kd3d" entry of a checkpoint file: everything but the weights, as JSON text."""
+    intensity = checkpoint.intensity_map
     return {
         "format": FORMAT,
         "model": checkpoint.model.model_dump_json(),
@@ -64,6 +78,9 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         "data": json.dumps(checkpoint.data),
         "metrics": json.dumps(checkpoint.metrics),
         "teacher": json.dumps(checkpoint.teacher),
+        "intensity_map": json.dumps(None if intensity is None else intensity.model_dump()),
+        "score_threshold": json.dumps(checkpoint.score_threshold),
+        "adaptation": json.dumps(checkpoint.adaptation),
         "version": checkpoint.version,
     }
 
@@ -106,6 +123,8 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
             "use the kd3d version that wrote it, or train anew."
         )
     weights = data["state_dict"]
+    # Checkpoints from before there was `adapt` have none of its entries.
+    intensity = json.loads(entry.get("intensity_map", "null"))
     return Checkpoint(
         model=parse_config(ModelConfig, json.loads(entry["model"]), f"model of {path}"),
         weights={k[len(PREFIX) :]: v for k, v in weights.items() if k.startswith(PREFIX)},
@@ -114,6 +133,11 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
         data=json.loads(entry["data"]),
         metrics=json.loads(entry["metrics"]),
         teacher=json.loads(entry["teacher"]),
+        intensity_map=None
+        if intensity is None
+        else parse_config(IntensityMap, intensity, f"intensity_map of {path}"),
+        score_threshold=json.loads(entry.get("score_threshold", "{}")),
+        adaptation=json.loads(entry.get("adaptation", "{}")),
         version=entry["version"],
     )
 

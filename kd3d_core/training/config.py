@@ -69,6 +69,11 @@ class DataConfig(Config):
     """Hold as many decoded frames in memory as fit into so many gigabytes (of each device)."""
     val_frames: PositiveInt = 100
     """At most this many frames of it, spread evenly."""
+    ground_height: float | None = Field(default=None, ge=0, le=6)
+    """Clouds and boxes are shifted along z so that the ground lies this far below the origin [m],
+    by the height of the sensor that the data set states, else by an estimate from the cloud. The
+    model then works at every height of a mount, because the robot shifts its clouds alike; null
+    takes clouds as they come."""
     min_points: NonNegativeInt = 4
     """Boxes with fewer points are not asked for: nobody could see them."""
     workers: NonNegativeInt = 1

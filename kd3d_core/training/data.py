@@ -63,7 +63,10 @@ class FrameModule(lightning.LightningDataModule):
         super().__init__()
         self.config = config
         self.samples = TrainSamples(train, config, model, teacher, sampler, unlabelled, balance)
-        self.val_frames = None if val is None else ValFrames(val, model, config.data.val_frames)
+        self.val_frames = None
+        if val is not None:
+            data = config.data
+            self.val_frames = ValFrames(val, model, data.val_frames, data.ground_height)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Batches from the step at which training stands."""

@@ -142,6 +142,7 @@ def _build_module(
             raise Kd3dError("distill.teacher: give the teacher's checkpoint (--teacher).")
         teacher = _load_teacher(path)
         check_pair(model, teacher.config)
+        _check_ground(config, path)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         lineage = {"name": teacher.config.name, "sha256": digest}
         labels = _labels(config, model, teacher.config)
@@ -170,6 +171,16 @@ def _labels(
     crop = config.data.crop
     seen = (student, teacher) if crop is None else (crop.of(student), crop.of(teacher))
     return TeacherLabels(config.distill.labels, *seen)
+
+
+def _check_ground(config: TrainConfig, teacher: Path) -> None:
+    """Refuse a teacher that would see clouds at another height than it was trained on."""
+    wanted, height = read_checkpoint(teacher).ground_height, config.data.ground_height
+    if wanted is not None and wanted != height:
+        raise Kd3dError(
+            f"data.ground_height: {height} does not suit the teacher {teacher}, which was trained "
+            f"with {wanted}: both networks see the same clouds, so set it to {wanted}."
+        )
 
 
 def _load_teacher(path: Path) -> FrozenTeacher:
@@ -283,7 +294,9 @@ def _finish(
     module.detector.eval()
     if data.val_frames is not None and module.result_step != trainer.global_step:
         module.result = score(
-            NetworkPredictor(module.model, module.detector),
+            NetworkPredictor(
+                module.model, module.detector, ground_height=config.data.ground_height
+            ),
             data.val_frames.frames,
             config.eval,
             classes=module.model.classes,

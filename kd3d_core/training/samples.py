@@ -21,6 +21,7 @@ from kd3d_core.geometry.boxes import Boxes3D
 from kd3d_core.models.config import ModelConfig
 from kd3d_core.training.batches import Sample
 from kd3d_core.training.config import TrainConfig
+from kd3d_core.training.on_ground import on_ground
 
 
 class Shuffled:
@@ -86,8 +87,11 @@ class TrainSamples(Dataset[Sample]):
         self.model = model if crop is None else crop.of(model)
         self.teacher = teacher if crop is None or teacher is None else crop.of(teacher)
         self.sampler = sampler
-        self.labelled = Shuffled(frames, config.seed, 0, balance=balance)
-        self.unlabelled = None if unlabelled is None else Shuffled(unlabelled, config.seed, 2)
+        height = config.data.ground_height
+        self.labelled = Shuffled(on_ground(frames, height), config.seed, 0, balance=balance)
+        self.unlabelled = None
+        if unlabelled is not None:
+            self.unlabelled = Shuffled(on_ground(unlabelled, height), config.seed, 2)
         self.share = 0.0
         if unlabelled is not None and config.distill is not None:
             self.share = config.distill.unlabelled.share
@@ -148,18 +152,32 @@ class TrainSamples(Dataset[Sample]):
 
 
 class ValFrames(Dataset[tuple[NetworkInput, Frame]]):
-    """Evenly spaced frames of a data set, encoded; the points stay behind."""
+    """Evenly spaced frames of a data set, encoded; the points stay behind.
 
-    def __init__(self, frames: FrameDataset, model: ModelConfig, count: int) -> None:
+    Args:
+        frames: The data set.
+        model: The model that they are encoded for.
+        count: At most this many frames.
+        ground_height: Where the ground of every frame is brought [m]; None leaves it.
+    """
+
+    def __init__(
+        self,
+        frames: FrameDataset,
+        model: ModelConfig,
+        count: int,
+        ground_height: float | None = None,
+    ) -> None:
         self.frames = frames
         self.model = model
+        self._shown = on_ground(frames, ground_height)
         self.indices = spread(len(frames), count)
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, place: int) -> tuple[NetworkInput, Frame]:
-        frame = with_classes(self.frames[self.indices[place]], self.model.classes)
+        frame = with_classes(self._shown[self.indices[place]], self.model.classes)
         return encoded(frame, self.model), replace(frame, cloud=frame.cloud[:0])
 
 

@@ -23,6 +23,7 @@ from kd3d_core.evaluation.score import spread
 from kd3d_core.frame import FrameDataset
 from kd3d_core.training.config import DataConfig
 from kd3d_core.training.config import TrainConfig
+from kd3d_core.training.on_ground import on_ground
 from kd3d_core.training.unlabelled import TaughtFrames
 from kd3d_core.training.unlabelled import open_unlabelled
 
@@ -228,6 +229,9 @@ def open_sampler(config: TrainConfig, sources: Sources, console: Console) -> Obj
     if sampling is None or frames is None:
         return None
     folder, identity = _cache(config)
+    height = config.data.ground_height
+    if height is not None:
+        frames, identity = on_ground(frames, height), f"{identity}:{height}"
     with console.status("cutting out objects for ground-truth sampling"):
         database = cached_database(frames, sampling, config.seed, folder, identity)
     return ObjectSampler(database, sampling) if len(database) else None

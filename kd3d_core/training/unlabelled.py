@@ -89,7 +89,10 @@ class TaughtFrames:
     """
 
     def __init__(
-        self, clouds: RecordedClouds, labels: PseudoLabels, label_score: NDArray[np.float64]
+        self,
+        clouds: RecordedClouds | Sequence[Frame],
+        labels: PseudoLabels,
+        label_score: NDArray[np.float64],
     ) -> None:
         if len(labels.start) != len(clouds) + 1:
             raise ValueError(f"labels of {len(labels.start) - 1} clouds for {len(clouds)}")

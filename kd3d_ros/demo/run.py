@@ -50,7 +50,7 @@ def run_demo(options: DemoOptions, console: Console, interrupted: threading.Even
         KeyboardInterrupt: `interrupted` was set before the time was over.
         Kd3dError: A process died, no detection came, or the model or the input is missing.
     """
-    bundle = options.model or default_bundle_path()
+    bundle = options.model or default_bundle_path(options.backend)
     classes = read_bundle(bundle).manifest.classes
     if options.input is not None and not options.input.exists():
         raise Kd3dError(f"the input {options.input} does not exist")

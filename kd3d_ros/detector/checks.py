@@ -6,6 +6,7 @@ from kd3d_ros.common.diagnostics import Status
 from kd3d_ros.common.statistics import STAGES
 from kd3d_ros.common.statistics import WAITS
 from kd3d_ros.common.statistics import Snapshot
+from kd3d_ros.detector.budget_check import budget_status
 from kd3d_ros.detector.facts import DetectorFacts
 from kd3d_ros.detector.facts import TfFacts
 
@@ -28,7 +29,7 @@ def detector_statuses(shot: Snapshot, facts: DetectorFacts) -> list[Status]:
 
     Returns:
         What comes in, the sensor as the model sees it, the model, the detector, what goes out,
-        and the transforms where they are used.
+        and, where they are used, the transforms and the latency budget.
     """
     statuses = [
         _input(shot, facts),
@@ -39,6 +40,8 @@ def detector_statuses(shot: Snapshot, facts: DetectorFacts) -> list[Status]:
     ]
     if facts.tf is not None:
         statuses.append(_tf(shot, facts, facts.tf))
+    if facts.budget is not None:
+        statuses.append(budget_status(shot, facts.budget, active=facts.state == "active"))
     for status in statuses:
         if facts.state != "active" and not status.message:
             status.message = f"the node is {facts.state}"
@@ -138,10 +141,11 @@ def _detector(shot: Snapshot, facts: DetectorFacts) -> Status:
     if recent["failed"]:
         status.raise_to(ERROR, shot.error)
     if recent["dropped"] * 10 > recent["received"]:
+        budget = "" if facts.budget else ", or set latency_budget_ms"
         status.raise_to(
             WARN,
             f"{recent['dropped']} of {recent['received']} clouds dropped: the detector is slower "
-            "than the sensor; use a smaller model, another backend or more threads",
+            f"than the sensor; use a smaller model, another backend or more threads{budget}",
         )
     if facts.clock_stopped:
         status.raise_to(

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kd3d_core.geometry.transforms import transform_points
 from kd3d_core.ground import GroundEstimate
 from kd3d_core.ground import estimate_ground
 from kd3d_core.pointcloud import PointCloud
+from kd3d_core.runtime.levelling import Levelling
 from kd3d_core.runtime.manifest import Manifest
 
 _SAMPLE = 20_000
@@ -27,6 +29,8 @@ class CloudFacts:
         intensity_high: Their 99th percentile.
         saturated_share: Share of the points at full intensity.
         ground: Mount and axes, or None when no ground is in sight.
+        levelling: What was done to the cloud before the model saw it, or None where nothing ever
+            is: it takes clouds as they come.
     """
 
     points: int
@@ -38,6 +42,7 @@ class CloudFacts:
     intensity_high: float
     saturated_share: float
     ground: GroundEstimate | None
+    levelling: Levelling | None = None
 
     @property
     def share_in_range(self) -> float:
@@ -67,6 +72,8 @@ class CloudFacts:
             )
             found["axis that points up"] = self.ground.up
             found["ground share [%]"] = f"{100 * self.ground.share:.0f}"
+        if self.levelling is not None:
+            found["levelling"] = self.levelling.words
         return found
 
 
@@ -76,6 +83,7 @@ def inspect(
     *,
     points_in_range: int | None = None,
     dropped_cells: int = 0,
+    levelling: Levelling | None = None,
 ) -> CloudFacts:
     """Look at one cloud; takes some milliseconds, so once a second is enough.
 
@@ -84,14 +92,16 @@ def inspect(
         manifest: Of the model.
         points_in_range: From `Detection`; None counts them here, by a sample.
         dropped_cells: From `Detection`.
+        levelling: From `Detection`.
     """
     sample = cloud.points
     if len(sample) > _SAMPLE:
         sample = sample[np.random.default_rng(0).integers(0, len(sample), _SAMPLE)]
     if points_in_range is None:
         grid = manifest.grid
+        seen = sample if levelling is None else transform_points(levelling.pose, sample)
         low, high = np.array([grid.x, grid.y, grid.z], np.float32).T
-        inside = ((sample[:, :3] >= low) & (sample[:, :3] < high)).all(axis=1)
+        inside = ((seen[:, :3] >= low) & (seen[:, :3] < high)).all(axis=1)
         points_in_range = round(len(cloud) * float(inside.mean())) if len(sample) else 0
     intensity = sample[:, 3]
     median, top = np.percentile(intensity, [50, 99]) if len(sample) else (0.0, 0.0)
@@ -105,4 +115,5 @@ def inspect(
         intensity_high=float(top),
         saturated_share=float(np.mean(intensity >= 0.999)) if len(sample) else 0.0,
         ground=estimate_ground(cloud),
+        levelling=levelling,
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rclpy.node import Node
 from rclpy.time import Time
 
+from kd3d_core.runtime.budget import Standing
 from kd3d_ros.detector.cloud_input import CloudInput
 from kd3d_ros.detector.health import Complaint
 from kd3d_ros.detector.settings import DetectorSettings
@@ -59,6 +60,7 @@ class DetectorFacts:
         publish_markers: The parameter.
         marker_lifetime: The parameter [s].
         tf: None while no transforms are needed.
+        budget: None while there is no latency budget.
     """
 
     state: str = "active"
@@ -82,6 +84,7 @@ class DetectorFacts:
     publish_markers: bool = True
     marker_lifetime: float = 0.5
     tf: TfFacts | None = None
+    budget: Standing | None = None
 
 
 def gather(
@@ -124,6 +127,7 @@ def gather(
         publish_markers=settings.publish_markers,
         marker_lifetime=settings.marker_lifetime,
         tf=_tf(pipeline.tf, now),
+        budget=pipeline.budget.standing if settings.latency_budget_ms else None,
     )
 
 
@@ -137,6 +141,7 @@ def _model(pipeline: "Pipeline", settings: DetectorSettings) -> dict[str, str]:
         "bundle": loaded.detector.source,
         "parameter model": settings.model or "(the one of the package)",
         "backend": backend.name,
+        "why this backend": backend.reason or f"the parameter backend is {settings.backend}",
         "precision": backend.precision,
         "engine": loaded.engine,
         "classes": ", ".join(pipeline.view.classes),

@@ -16,6 +16,7 @@ from dataclasses import replace
 from kd3d_core.codec.grid import PillarInput
 from kd3d_core.ground import GroundEstimate
 from kd3d_core.pointcloud import PointCloud
+from kd3d_core.runtime.levelling import Levelling
 from kd3d_core.runtime.manifest import Manifest
 from kd3d_ros.detector.cloud_facts import CloudFacts
 from kd3d_ros.detector.cloud_facts import inspect
@@ -44,8 +45,8 @@ class Complaint:
     """Something about the clouds that costs detections.
 
     Attributes:
-        key: What it is about: "points", "axes", "range", "sensor height", "tilt", "intensity",
-            "no return" or "cells".
+        key: What it is about: "points", "axes", "range", "ground", "sensor height", "tilt",
+            "intensity", "no return" or "cells".
         message: What was found, what was expected, and the remedy.
         severe: Whether the model cannot work like this; otherwise it works less well.
     """
@@ -78,7 +79,7 @@ def complaints(
         ]
     found = [
         complaint
-        for check in (_axes, _height, _tilt, _range, _amount)
+        for check in (_axes, _ground, _height, _tilt, _range, _amount)
         for complaint in check(facts, manifest)
     ]
     found += _intensity(facts, manifest, intensity_scale)
@@ -102,10 +103,42 @@ def _axes(facts: CloudFacts, manifest: Manifest) -> Iterator[Complaint]:
     )
 
 
+def _ground(facts: CloudFacts, manifest: Manifest) -> Iterator[Complaint]:
+    """Clouds that should be moved to the height of the training, and are not, or wrongly."""
+    wanted, levelling, ground = manifest.ground_height_m, facts.levelling, facts.ground
+    if wanted is None or (ground is not None and ground.up != "+z"):
+        return
+    if levelling is None:
+        if ground is not None and abs(ground.height - wanted) > HEIGHT_MARGIN:
+            yield Complaint(
+                "ground",
+                f"levelling is false, and the ground lies {ground.height:.1f} m below the sensor, "
+                f"not {wanted:.1f} m as the model wants it: set levelling to true",
+            )
+    elif levelling.height is None:
+        yield Complaint(
+            "ground",
+            "no ground is in sight, so the model gets the clouds as they come, as if the sensor "
+            f"were {wanted:.1f} m above it: set sensor_height to the real height [m]",
+        )
+    elif (
+        levelling.source == "user"
+        and ground is not None
+        and abs(ground.height - levelling.height) > HEIGHT_MARGIN
+    ):
+        yield Complaint(
+            "ground",
+            f"sensor_height is {levelling.height:g} m, but the ground lies {ground.height:.1f} m "
+            "below the sensor: correct it, or set it to -1.0 to have it estimated",
+        )
+
+
 def _height(facts: CloudFacts, manifest: Manifest) -> Iterator[Complaint]:
-    """The mount against those of the training."""
+    """The mount against those of the training, for models that take clouds as they come."""
     trained, ground = manifest.sensor_height_m, facts.ground
     if trained is None or ground is None or ground.up != "+z":
+        return
+    if manifest.ground_height_m is not None:  # `_ground` judges those
         return
     if trained.low - HEIGHT_MARGIN <= ground.height <= trained.high + HEIGHT_MARGIN:
         return
@@ -126,6 +159,8 @@ def _tilt(facts: CloudFacts, manifest: Manifest) -> Iterator[Complaint]:
     """A mount that is far from level."""
     ground = facts.ground
     if ground is None or ground.up != "+z":
+        return
+    if facts.levelling is not None and facts.levelling.turns:  # mended
         return
     for angle, high, low in (
         (math.degrees(ground.pitch), "down", "up"),
@@ -248,7 +283,12 @@ class HealthWatch:
         return replace(facts, ground=middle)
 
     def offer(
-        self, cloud: PointCloud, *, points_in_range: int | None = None, dropped_cells: int = 0
+        self,
+        cloud: PointCloud,
+        *,
+        points_in_range: int | None = None,
+        dropped_cells: int = 0,
+        levelling: Levelling | None = None,
     ) -> bool:
         """Inspect this cloud if it is time to; arguments as of `inspect`.
 
@@ -260,7 +300,11 @@ class HealthWatch:
             return False
         self._due = now + self._period
         facts = inspect(
-            cloud, self._manifest, points_in_range=points_in_range, dropped_cells=dropped_cells
+            cloud,
+            self._manifest,
+            points_in_range=points_in_range,
+            dropped_cells=dropped_cells,
+            levelling=levelling,
         )
         with self._lock:
             self._facts = facts

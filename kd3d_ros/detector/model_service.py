@@ -1,6 +1,7 @@
 """`~/load_model`: another model without a pause."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -11,7 +12,9 @@ from std_srvs.srv import Trigger
 from kd3d_core.errors import Kd3dError
 from kd3d_ros.detector.model_swap import LoadedModel
 from kd3d_ros.detector.model_swap import ModelLoader
+from kd3d_ros.detector.model_swap import load_model
 from kd3d_ros.detector.model_swap import reason
+from kd3d_ros.detector.model_swap import with_crops
 from kd3d_ros.detector.settings import DetectorSettings
 
 if TYPE_CHECKING:
@@ -56,6 +59,27 @@ class ModelService:
         """
         self._loader.join(abandon=abandon)
 
+    def complete(self) -> None:
+        """Make what new settings need of the running model, beside it: its smaller ranges."""
+        pipeline, settings = self._pipeline(), self._settings()
+        if pipeline is None or self._loader.busy or not pipeline.loaded.lacks_crops(settings):
+            return
+        loaded = pipeline.loaded
+        self._loader.start(
+            lambda: with_crops(loaded, settings), lambda result: self._completed(loaded, result)
+        )
+
+    def _completed(self, before: LoadedModel, result: LoadedModel | Exception) -> None:
+        """In the loader's thread: use the smaller ranges, unless another model runs by now."""
+        pipeline = self._pipeline()
+        if pipeline is None or pipeline.loaded is not before:
+            return
+        if isinstance(result, Exception):
+            result = replace(before, notes=(*before.notes, reason(result)), crops=())
+        for note in result.notes[len(before.notes) :]:
+            self._node.get_logger().warning(note)
+        pipeline.use(result, self._settings())
+
     async def _called(
         self, _request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
@@ -70,8 +94,9 @@ class ModelService:
         # Something has to wake the executor when the result is there.
         loaded.add_done_callback(lambda _done: None)
         settings = self._settings()
-        self._loader.start(settings, loaded.set_result)
+        self._loader.start(lambda: load_model(settings), loaded.set_result)
         self.problem = self._change_over(await loaded)
+        self.complete()
         named = settings.model or "the bundle of the package"
         response.success = not self.problem
         response.message = f"{named} runs"
@@ -103,5 +128,7 @@ def tell_of(node: Node, loaded: LoadedModel) -> None:
         f"{detector.manifest.name} from {detector.source} runs on {detector.backend.name} "
         f"({loaded.engine}): {', '.join(detector.manifest.classes)}"
     )
+    if detector.backend.reason:
+        log.info(detector.backend.reason)
     for note in loaded.notes:
         log.warning(note)

@@ -4,13 +4,18 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from kd3d_core.datasets import pointcloud2
 from kd3d_core.errors import Kd3dError
+from kd3d_core.runtime.backends import choice_cache
+from kd3d_core.runtime.backends.base import PRECISIONS
 from kd3d_core.runtime.backends.base import make_backend
 from kd3d_core.runtime.backends.tensorrt import TensorRtBackend
+from kd3d_core.runtime.bundle import Bundle
 from kd3d_core.runtime.bundle import read_bundle
+from kd3d_core.runtime.cropping import load_crops
 from kd3d_core.runtime.default import default_bundle_path
 from kd3d_core.runtime.detector import Detector
 from kd3d_ros.detector import engine_cache
@@ -24,13 +29,27 @@ class LoadedModel:
 
     Attributes:
         detector: Loaded and warm.
+        bundle: What it was made from.
         engine: How its compiled network came about, in words.
         notes: What the user should know, such as a cache that cannot be used.
+        crops: The same for smaller ranges, from the largest to the smallest; None while no
+            latency budget has asked for them.
     """
 
     detector: Detector
+    bundle: Bundle
     engine: str
     notes: tuple[str, ...] = ()
+    crops: tuple[Detector, ...] | None = None
+
+    @property
+    def extents(self) -> tuple[Detector, ...]:
+        """The detectors of all ranges, from the whole one to the smallest."""
+        return (self.detector, *(self.crops or ()))
+
+    def lacks_crops(self, settings: DetectorSettings) -> bool:
+        """Whether the settings want smaller ranges and nobody has tried to make them."""
+        return settings.latency_budget_ms > 0 and self.crops is None
 
 
 def load_model(settings: DetectorSettings) -> LoadedModel:
@@ -39,7 +58,8 @@ def load_model(settings: DetectorSettings) -> LoadedModel:
     Raises:
         Kd3dError: The bundle cannot be read or run, or the settings do not fit its classes.
     """
-    path = Path(settings.model).expanduser() if settings.model else default_bundle_path()
+    given = Path(settings.model).expanduser() if settings.model else None
+    path = given or default_bundle_path(settings.backend)
     bundle = read_bundle(path)
     slot = engine_cache.open_slot(
         settings.engine_cache,
@@ -47,6 +67,8 @@ def load_model(settings: DetectorSettings) -> LoadedModel:
         bundle.manifest.onnx_sha256,
         renew=settings.force_engine_update,
     )
+    if settings.force_engine_update:
+        choice_cache.forget(bundle.onnx)
     start = time.monotonic()
     backend = make_backend(
         settings.backend,
@@ -65,7 +87,37 @@ def load_model(settings: DetectorSettings) -> LoadedModel:
     cached = backend.cached if on_gpu else slot.filled
     engine = f"{'from the cache' if cached else 'compiled'}, warm after {took:.1f} s"
     notes = (slot.note, backend.note if on_gpu else "", engine_cache.seal(slot))
-    return LoadedModel(detector, engine, tuple(filter(None, notes)))
+    loaded = LoadedModel(detector, bundle, engine, tuple(filter(None, notes)))
+    return with_crops(loaded, settings) if loaded.lacks_crops(settings) else loaded
+
+
+def with_crops(loaded: LoadedModel, settings: DetectorSettings) -> LoadedModel:
+    """The model with its smaller ranges as well, compiled and warm; takes as long as loading it.
+
+    Args:
+        loaded: Without them.
+        settings: That it was loaded with.
+    """
+    manifest, backend = loaded.bundle.manifest, loaded.detector.backend
+    # What "auto" has chosen for the whole network is right for its parts.
+    chosen = backend.precision in PRECISIONS
+    precision = backend.precision if chosen else settings.precision
+    # In the folder of the whole network: libraries tell the graphs apart by themselves.
+    slot = engine_cache.open_slot(settings.engine_cache, backend.name, manifest.onnx_sha256)
+    made = load_crops(
+        loaded.detector,
+        loaded.bundle,
+        lambda onnx: make_backend(
+            backend.name,
+            onnx,
+            threads=settings.threads or None,
+            precision=precision,
+            cache_dir=None if slot.folder is None else str(slot.folder),
+            largest=manifest.largest,
+        ),
+    )
+    notes = (*loaded.notes, *made.notes, engine_cache.seal(slot))
+    return replace(loaded, notes=tuple(filter(None, notes)), crops=made.detectors)
 
 
 class ModelLoader:
@@ -82,18 +134,18 @@ class ModelLoader:
         return self._thread is not None and self._thread.is_alive()
 
     def start(
-        self, settings: DetectorSettings, done: Callable[[LoadedModel | Exception], None]
+        self, load: Callable[[], LoadedModel], done: Callable[[LoadedModel | Exception], None]
     ) -> None:
         """Start loading; must not be called while busy.
 
         Args:
-            settings: Name the model and how to run it.
+            load: Called in the thread; gives the model.
             done: Called in the thread with the model, or with what went wrong.
         """
 
         def work() -> None:
             try:
-                result: LoadedModel | Exception = load_model(settings)
+                result: LoadedModel | Exception = load()
             # Whatever a broken model makes a library raise, the running one must not end by it.
             except Exception as error:
                 result = error

@@ -74,7 +74,7 @@ class DetectorNode(LifecycleNode):
             lambda job: job.pipeline.process(job),
             self._failed,
             "detector",
-            lambda _job: self.stats.count("dropped"),
+            self._dropped,
         )
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._parameters_set)
@@ -216,6 +216,10 @@ class DetectorNode(LifecycleNode):
         if pipeline is None or self._idle_reason():
             self.stats.count("skipped")
             return
+        if not pipeline.budget.admit():
+            self.stats.count("skipped")
+            self.stats.count("skipped_for_budget")
+            return
         self._worker.submit(pipeline.job(message))
 
     def _idle_reason(self) -> str:
@@ -229,6 +233,11 @@ class DetectorNode(LifecycleNode):
         ):
             return "nobody subscribes to the results"
         return ""
+
+    def _dropped(self, job: "Job") -> None:
+        """Count a cloud that a newer one has replaced."""
+        self.stats.count("dropped")
+        job.pipeline.budget.drop()
 
     def _failed(self, _job: "Job", error: Exception) -> None:
         """In the worker's thread: tell of a cloud that could not be worked on, and go on."""
@@ -268,6 +277,7 @@ class DetectorNode(LifecycleNode):
         self._settings = parameters.read(self, DetectorSettings)
         if self._pipeline is not None:
             self._pipeline.use(self._pipeline.loaded, self._settings)
+            self._models.complete()
 
     def _enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         """Switch detection on or off without a lifecycle transition."""

@@ -8,6 +8,7 @@ from rclpy.qos import DurabilityPolicy
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Float32
 from std_msgs.msg import Header
+from std_msgs.msg import String
 from vision_msgs.msg import Detection3DArray
 from vision_msgs.msg import LabelInfo
 from visualization_msgs.msg import MarkerArray
@@ -18,10 +19,10 @@ from kd3d_ros.common.statistics import STAGES
 
 
 class Outputs:
-    """Publishers of detections, markers, stage times and labels.
+    """Publishers of detections, markers, stage times, labels and the latency budget.
 
     `~/output/detections`, `~/output/markers` and `~/debug/{stage}_ms` speak while the node is
-    active; `~/label_info` is latched and always does.
+    active; `~/label_info` and `~/budget` are latched and always do.
     """
 
     def __init__(self, node: LifecycleNode) -> None:
@@ -42,6 +43,7 @@ class Outputs:
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._label_info = node.create_publisher(LabelInfo, "~/label_info", latched)
         self._labels: tuple[tuple[str, ...], float] | None = None
+        self._budget = node.create_publisher(String, "~/budget", latched)
 
     @property
     def wanted(self) -> bool:
@@ -79,8 +81,13 @@ class Outputs:
             header = Header(stamp=self._node.get_clock().now().to_msg())
             self._label_info.publish(conversions.to_label_info(classes, threshold, header))
 
+    def budget(self, text: str) -> None:
+        """Publish how much is detected at the moment, as JSON."""
+        self._budget.publish(String(data=text))
+
     def destroy(self) -> None:
         """Take the publishers back."""
         for publisher in (self._detections, self._markers, *self._debug.values()):
             self._node.destroy_lifecycle_publisher(publisher)
         self._node.destroy_publisher(self._label_info)
+        self._node.destroy_publisher(self._budget)

@@ -17,6 +17,7 @@ from kd3d_core.runtime.detector import Detection
 from kd3d_ros.common import conversions
 from kd3d_ros.common.statistics import Statistics
 from kd3d_ros.detector.box_watch import BoxWatch
+from kd3d_ros.detector.budget_stage import BudgetStage
 from kd3d_ros.detector.cloud_input import describe_layout
 from kd3d_ros.detector.health import HealthWatch
 from kd3d_ros.detector.model_swap import LoadedModel
@@ -36,12 +37,14 @@ class Job:
         pipeline: Works on it.
         message: As received.
         received: When, by `time.monotonic` [s].
+        arrival: How old it was then [ms]; None where no clock says it.
         epoch: How often time had gone back by then; a latency across such a jump means nothing.
     """
 
     pipeline: "Pipeline"
     message: PointCloud2
     received: float
+    arrival: float | None
     epoch: int
 
 
@@ -80,6 +83,7 @@ class Pipeline:
 
     Attributes:
         tf: The part that needs /tf, or None; set while the node is active.
+        budget: Says how much of a cloud is looked at.
         observers: Called with each result, in the worker's thread, after it was published.
     """
 
@@ -109,6 +113,7 @@ class Pipeline:
         self._changing = threading.Lock()
         self._layout = ""
         self._quiet_since: float | None = None
+        self.budget = BudgetStage(self.outputs.budget, self._log.info)
         self.use(loaded, settings)
 
     @property
@@ -143,16 +148,18 @@ class Pipeline:
         Raises:
             Kd3dError: They do not fit each other; everything stays as it was.
         """
-        view = ModelView.make(loaded.detector, settings)
         # With an executor of several threads, parameters and ~/load_model may come at once.
         with self._changing:
-            current = getattr(self, "_current", None)
-            if current is not None and current.loaded is loaded:
+            current: _Current | None = getattr(self, "_current", None)
+            before = None if current is None else current.view
+            view = ModelView.make(loaded.detector, settings, loaded.crops or (), before)
+            if current is not None and current.loaded.detector is loaded.detector:
                 self._current = _Current(loaded, view, current.health, current.boxes)
             else:
                 manifest = loaded.detector.manifest
                 self._current = _Current(loaded, view, HealthWatch(manifest), BoxWatch())
             self.outputs.labels(view.classes, view.least_score)
+            self.budget.use(loaded, settings)
 
     def objection(self, settings: DetectorSettings) -> str:
         """Why settings do not fit the model, or empty."""
@@ -172,7 +179,7 @@ class Pipeline:
         age = self._age_ms(message.header)
         if age is not None:
             self._stats.latency("arrival", age)
-        return Job(self, message, time.monotonic(), self.epoch)
+        return Job(self, message, time.monotonic(), age, self.epoch)
 
     def stop_tf(self) -> None:
         """Unsubscribe from /tf; the worker must not run."""
@@ -188,17 +195,19 @@ class Pipeline:
         """
         start = time.perf_counter()
         current, header = self._current, job.message.header
-        settings = current.view.settings
-        self._stats.latency("waiting", 1e3 * (time.monotonic() - job.received))
+        settings, step = current.view.settings, self.budget.step
+        waiting = 1e3 * (time.monotonic() - job.received)
+        self._stats.latency("waiting", waiting)
         sweep, frame_id = self._place(self._read(job.message, settings), job, settings)
         cropped = current.view.crop(sweep)
-        cloud = self._merge(cropped, header, frame_id, settings)
+        cloud = self._merge(cropped, header, frame_id, settings, step.sweeps)
         prepared = time.perf_counter()
-        detection, boxes = current.view.detect(cloud)
+        detection, boxes = current.view.detect(cloud, step.extent)
         boxes, frame_id = self._to_target(boxes, header, frame_id, settings)
         answer = Header(stamp=header.stamp, frame_id=frame_id)
         self.outputs.detections(boxes, answer)
         latency = self._age_ms(header)
+        work = 1e3 * (time.perf_counter() - start)
         if settings.publish_markers:
             self.outputs.markers(boxes, answer, settings.marker_lifetime)
         times = {
@@ -210,7 +219,10 @@ class Pipeline:
         }
         if latency is not None and job.epoch == self.epoch:
             times["pipeline_latency"] = latency
-        self._watch(current, sweep, cloud, detection, boxes)
+        self.budget.observe(job.arrival if job.epoch == self.epoch else None, waiting, work)
+        # Known already where the network saw just this sweep, all of it; else counted anew.
+        inside = None if cloud is not sweep or step.extent else detection.points_in_range
+        self._watch(current, sweep, inside, detection, boxes)
         for observer in tuple(self.observers):
             observer(Seen(header, cropped, boxes, frame_id))
         for stage, milliseconds in times.items():
@@ -267,13 +279,18 @@ class Pipeline:
         return self.tf.place(sweep, stamp_ns, header.frame_id, settings.tf_timeout)
 
     def _merge(
-        self, cloud: PointCloud, header: Header, frame_id: str, settings: DetectorSettings
+        self,
+        cloud: PointCloud,
+        header: Header,
+        frame_id: str,
+        settings: DetectorSettings,
+        most: int,
     ) -> PointCloud:
-        """The cloud with the sweeps before it, where the settings want them."""
+        """The cloud with the sweeps before it, at most so many, where the settings want them."""
         if self.tf is None:
             return cloud
         stamp_ns = conversions.nanoseconds(header.stamp)
-        return self.tf.merge(cloud, stamp_ns, frame_id, settings.tf_timeout)
+        return self.tf.merge(cloud, stamp_ns, frame_id, settings.tf_timeout, most)
 
     def _to_target(
         self, boxes: Boxes3D, header: Header, frame_id: str, settings: DetectorSettings
@@ -292,7 +309,7 @@ class Pipeline:
         self,
         current: _Current,
         sweep: PointCloud,
-        cloud: PointCloud,
+        points_in_range: int | None,
         detection: Detection,
         boxes: Boxes3D,
     ) -> None:
@@ -306,9 +323,9 @@ class Pipeline:
         self._quiet_since = None if len(boxes) else self._quiet_since or time.monotonic()
         current.health.offer(
             sweep,
-            # Known already where the network saw just this sweep; else it is counted anew.
-            points_in_range=detection.points_in_range if cloud is sweep else None,
+            points_in_range=points_in_range,
             dropped_cells=detection.dropped_cells,
+            levelling=detection.levelling,
         )
         manifest = current.loaded.detector.manifest
         current.boxes.add(boxes, has_velocity=manifest.sweeps > 1)

@@ -82,6 +82,29 @@ class DetectorSettings:
         dynamic=True,
         check=lambda values: _region(values, 6),
     )
+    levelling: bool = parameter(
+        True,
+        "Show clouds to the model level and as high above the ground as in training: they are "
+        "moved, and the boxes moved back. Models without ground_height_m take them as they come.",
+        dynamic=True,
+    )
+    sensor_height: float = parameter(
+        -1.0,
+        "Height of the level sensor above the ground [m], for levelling; -1.0 estimates height "
+        "and tilt from the clouds.",
+        low=-1.0,
+        high=6.0,
+        dynamic=True,
+    )
+    # --- the time it may take
+    latency_budget_ms: float = parameter(
+        0.0,
+        "How old boxes may be when they are published [ms]; where they are late, fewer sweeps, "
+        "less range and at last fewer clouds are looked at. 0.0 always looks at everything.",
+        low=0.0,
+        high=10_000.0,
+        dynamic=True,
+    )
     # --- several sweeps and frames: the only ones that need /tf
     sweeps: int = parameter(
         1, "How many sweeps are merged through /tf; 1 uses no /tf.", low=1, high=20

@@ -91,12 +91,13 @@ class SweepBuffer:
             self._sweeps.popleft()
         self._expired = before - len(self._sweeps)
 
-    def merged(self, lookup: Lookup) -> Merged:
+    def merged(self, lookup: Lookup, most: int | None = None) -> Merged:
         """The newest sweep together with those before it that can be placed.
 
         Args:
             lookup: Gives transforms; asked once for each sweep, and not at all while there is
                 only one.
+            most: At most so many sweeps, the newest ones; None takes all.
 
         Returns:
             The cloud; it is the newest one itself, not a copy, when nothing can be added.
@@ -107,6 +108,8 @@ class SweepBuffer:
         if not self._sweeps:
             raise ValueError("SweepBuffer.merged: add a cloud first")
         *earlier, newest = self._sweeps
+        if most is not None:
+            earlier = earlier[max(len(earlier) - most + 1, 0) :]
         reason = ""
         if self._expired:
             reason = (

@@ -73,7 +73,14 @@ class TfStage:
             return cloud, frame_id
         return cloud.transformed(pose), self._model_frame
 
-    def merge(self, cloud: PointCloud, stamp_ns: int, frame_id: str, timeout: float) -> PointCloud:
+    def merge(
+        self,
+        cloud: PointCloud,
+        stamp_ns: int,
+        frame_id: str,
+        timeout: float,
+        most: int | None = None,
+    ) -> PointCloud:
         """The newest sweeps as one cloud; in the worker's thread, after `place`.
 
         Args:
@@ -81,9 +88,10 @@ class TfStage:
             stamp_ns: Of its header [ns].
             frame_id: Where `place` put it.
             timeout: How long to wait for transforms [s].
+            most: At most so many sweeps; None takes as many as the settings say.
         """
         self._buffer.add(cloud, stamp_ns, frame_id)
-        merged = self._buffer.merged(self._lookup(timeout))
+        merged = self._buffer.merged(self._lookup(timeout), most)
         self.sweeps = merged.sweeps
         if merged.reason:
             self._found.append(merged.reason)

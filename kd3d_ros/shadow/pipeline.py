@@ -11,6 +11,7 @@ from kd3d_core.datasets.mined import WorstFrames
 from kd3d_core.datasets.mined import write_mined
 from kd3d_core.errors import Kd3dError
 from kd3d_core.runtime.detector import Detector
+from kd3d_core.runtime.levelling import leveller_for_stream
 from kd3d_ros.common.statistics import Statistics
 from kd3d_ros.common.worker import LatestWorker
 from kd3d_ros.shadow.comparison import Comparison
@@ -156,7 +157,7 @@ def _load(settings: ShadowSettings) -> Detector:
         )
     detector = Detector.load(settings.teacher, settings.backend, settings.threads or None)
     detector.warm_up()
-    return detector
+    return detector.with_leveller(leveller_for_stream(detector.manifest))
 
 
 def _mine_folder(settings: ShadowSettings) -> Path:

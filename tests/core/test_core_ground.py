@@ -5,6 +5,8 @@ import pytest
 
 from kd3d_core.geometry.transforms import invert_pose
 from kd3d_core.geometry.transforms import pose_matrix
+from kd3d_core.ground import LEVEL_ENOUGH
+from kd3d_core.ground import GroundEstimate
 from kd3d_core.ground import estimate_ground
 from kd3d_core.pointcloud import PointCloud
 
@@ -75,7 +77,39 @@ def test_equal_clouds_give_equal_answers():
     assert estimate_ground(cloud) == estimate_ground(cloud)
 
 
-@pytest.mark.parametrize(("sensor", "height"), [("vlp16", 0.6), ("hdl32e", 2.5)])
+def test_levelling_puts_the_ground_flat_at_the_wanted_height():
+    for height, pitch, roll in ((0.4, 0.0, 0.0), (2.6, 0.2, 0.0), (1.0, -0.1, 0.15)):
+        cloud = yard(height, pitch, roll)
+        pose = estimate_ground(cloud).levelling(1.73)
+        np.testing.assert_allclose(pose[:3, :3] @ pose[:3, :3].T, np.eye(3), atol=1e-12)
+        again = estimate_ground(cloud.transformed(pose))
+        assert again.height == pytest.approx(1.73, abs=0.02)
+        assert again.tilt < 0.005
+        # Headings stay: x is still ahead.
+        assert abs(np.arctan2(pose[1, 0], pose[0, 0])) < 0.01
+
+
+def test_small_tilts_are_only_shifted():
+    estimate = GroundEstimate(height=1.0, pitch=0.9 * LEVEL_ENOUGH, roll=0.0, share=0.5)
+    np.testing.assert_array_equal(estimate.levelling(1.7), pose_matrix((0, 0, 1.0 - 1.7)))
+    assert estimate.levelling(1.7, enough=0.5 * LEVEL_ENOUGH)[2, 2] < 1
+    assert estimate.tilt == pytest.approx(0.9 * LEVEL_ENOUGH)
+
+
+def test_a_slope_needs_more_evidence_than_level_ground():
+    """A bank with a fifth of the cells is no ground; as much level ground is."""
+    rng = np.random.default_rng(3)
+    clutter = rng.uniform((-25, -25, 0.3), (25, 25, 3), (9000, 3))
+    patch = rng.uniform((3, -12, 0), (24, 12, 0.02), (4000, 3))
+    for rise, believed in ((0.0, True), (0.25, False)):
+        bank = patch + np.outer(patch[:, 0] * rise, (0, 0, 1))
+        xyz = np.concatenate([clutter, bank]) - (0, 0, 1.5)
+        found = estimate_ground(PointCloud.from_arrays(xyz), axes=("+z",))
+        assert (found is not None) == believed
+        assert found is None or found.height == pytest.approx(1.5, abs=0.05)
+
+
+@pytest.mark.parametrize(("sensor", "height"), [("vlp16", 0.6), ("livox-mid360", 0.4)])
 def test_simulated_streets(sensor, height):
     from kd3d_core.simulation.drives import SimulationConfig
     from kd3d_core.simulation.drives import simulate_drive

@@ -75,6 +75,25 @@ def test_rotation_turns_heading_and_speed_with_the_boxes():
     np.testing.assert_allclose(np.hypot(*turned.velocity.T), 3, rtol=1e-5)
 
 
+def test_objects_are_scaled_on_the_spot_with_their_points():
+    frame = toy_frame(3, objects=6)
+    scaled = steps.scale_objects(frame, (0.8, 1.1), np.random.default_rng(0))
+    factor = scaled.boxes.size / frame.boxes.size
+    assert np.ptp(factor, axis=1).max() < 1e-6
+    assert 0.8 <= factor.min() < 0.95 < factor.max() <= 1.1
+    bottom = [f.boxes.center[:, 2] - f.boxes.size[:, 2] / 2 for f in (frame, scaled)]
+    np.testing.assert_allclose(*bottom, atol=1e-5)
+    np.testing.assert_array_equal(scaled.boxes.center[:, :2], frame.boxes.center[:, :2])
+    # Every point keeps its place relative to its box; those outside of all boxes do not move.
+    for number in range(len(frame.boxes)):
+        own = frame.boxes[number].contains(frame.cloud.points)[0]
+        foot = frame.boxes.center[number] - [0, 0, frame.boxes.size[number, 2] / 2]
+        wanted = foot + (frame.cloud.points[own, :3] - foot) * factor[number, 0]
+        np.testing.assert_allclose(scaled.cloud.points[own, :3], wanted, atol=1e-4)
+    outside = ~points_in_any(frame.boxes, frame.cloud.points)
+    np.testing.assert_array_equal(scaled.cloud.points[outside], frame.cloud.points[outside])
+
+
 def test_unknown_velocity_stays_unknown():
     frame = toy_frame(0)
     frame = replace(

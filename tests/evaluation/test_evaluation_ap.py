@@ -50,6 +50,18 @@ def test_known_curve():
     assert entry.best_threshold == pytest.approx(0.7)
 
 
+def test_the_lowest_of_equally_good_thresholds_is_told():
+    # F1 over 60 cars: 50 found of 50 detections at 0.9 (0.909), 51 of 53 at 0.4 (0.903), 51 of 58
+    # at 0.2 (0.864).
+    truth = cars([3.0 * place for place in range(60)])
+    found = [3.0 * place for place in range(51)]
+    scores = [0.9] * 50 + [0.4] * 3 + [0.2] * 5
+    pred = cars(found + [-5.0 * number for number in range(1, 8)], scores)
+    entry = evaluate([(pred, truth, None)], EvalConfig(max_range=500)).metrics["all"]["car"]
+    assert entry.best_threshold == pytest.approx(0.9)
+    assert entry.recall_threshold == pytest.approx(0.4)
+
+
 def test_second_detection_of_one_object_is_wrong():
     truth = cars([5.0])
     pred = cars([5.0, 5.1], [0.9, 0.8])

@@ -57,7 +57,7 @@ def test_cleanup_frees_the_model_and_its_publishers(graph: Any, known: Any) -> N
     bench.node.trigger_cleanup()
     gc.collect()
     assert detector() is None
-    assert len(list(bench.node.publishers)) == publishers - 7
+    assert len(list(bench.node.publishers)) == publishers - 8
 
 
 def test_a_transition_that_raises_leaves_a_node_that_can_be_configured(

@@ -6,6 +6,7 @@ types are those of the network it was built from.
 
 from types import SimpleNamespace
 
+import cuda_host
 import handmade_bundle
 import onnx
 import preset_graphs
@@ -20,6 +21,7 @@ from kd3d_core.runtime.backends.trt_build import BuildRequest
 from kd3d_core.runtime.backends.trt_build import build_engine
 from kd3d_core.runtime.backends.trt_build import obtain_engine
 from kd3d_core.runtime.backends.trt_build import parse_graph
+from kd3d_core.runtime.backends.trt_context import EngineContext
 from kd3d_core.runtime.backends.trt_module import TrtModule
 from kd3d_core.runtime.backends.trt_module import load_module
 from kd3d_core.runtime.backends.trt_module import network_precision
@@ -45,7 +47,7 @@ def test_every_preset_builds_in_every_precision(name, module):
     nodes = onnx.load_from_string(bundle.onnx).graph.node
     convolutions = sum(node.op_type == "Conv" for node in nodes)
     for precision in GRAPH_PRECISIONS:
-        variant = to_precision(bundle, precision, preset_graphs.clouds(1))
+        variant = to_precision(bundle, precision, preset_graphs.clouds(1), "tensorrt")
         network = parse_graph(module, variant.onnx).network
         assert network.get_flag(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
         assert network_precision(module, network) == precision
@@ -182,3 +184,61 @@ def test_a_release_without_the_flag_is_typed_by_nature():
 def test_only_rtx_lists_architectures(module):
     assert module.architectures == ("sm_75", "sm_80", "sm_86", "sm_89", "sm_120", "sm_121")
     assert TrtModule("tensorrt", SimpleNamespace(), "10.3").architectures == ()
+
+
+def test_rtx_waits_for_the_kernels_of_its_shapes():
+    """A CUDA graph would keep the general kernels that it begins with."""
+    made = []
+    engine = SimpleNamespace(
+        create_runtime_config=lambda: SimpleNamespace(
+            dynamic_shapes_kernel_specialization_strategy=None
+        ),
+        create_execution_context=lambda *given: made.append(given) or "context",
+    )
+    assert load_module("tensorrt-rtx").create_context(engine) == "context"
+    ((config,),) = made
+    strategies = trt.DynamicShapesKernelSpecializationStrategy
+    assert config.dynamic_shapes_kernel_specialization_strategy == strategies.EAGER
+    made.clear()
+    TrtModule("tensorrt", SimpleNamespace(), "10.3").create_context(engine)
+    assert made == [()]
+
+
+def test_a_context_finds_types_and_free_shapes_and_binds_the_largest():
+    """On the calls it makes: an engine needs a GPU."""
+    shapes = {"pillars": (-1, 4, 9), "cells": (-1,), "heatmap": (1, 2, 3, 3)}
+    told = {}
+
+    def tell(kind):
+        return lambda name, value: told.setdefault(kind, {}).__setitem__(name, value)
+
+    context = SimpleNamespace(
+        set_tensor_address=tell("address"),
+        set_input_shape=tell("shape"),
+        execute_async_v3=lambda stream: told.setdefault("streams", []).append(stream) or True,
+    )
+    engine = SimpleNamespace(
+        create_execution_context=lambda: context,
+        num_io_tensors=3,
+        get_tensor_name=list(shapes).__getitem__,
+        get_tensor_shape=shapes.__getitem__,
+        get_tensor_mode=lambda name: "out" if name == "heatmap" else "in",
+        get_tensor_dtype=lambda name: "i8" if name == "cells" else "f4",
+    )
+    library = SimpleNamespace(TensorIOMode=SimpleNamespace(INPUT="in", OUTPUT="out"), nptype=str)
+    gpu = cuda_host.HostGpu()
+    made = EngineContext(TrtModule("tensorrt", library, "10.3"), engine, gpu, 7, 50, [])
+    assert made.inputs == {"pillars": (None, 4, 9), "cells": (None,)}
+    assert made.outputs == {"heatmap": (1, 2, 3, 3)}
+    assert made.wide_cells
+    assert told["shape"] == {"pillars": (50, 4, 9), "cells": (50,)}
+    assert told["address"] == {name: int(place) for name, place in made.addresses.items()}
+    sizes = {name: gpu.memory[int(place)].nbytes for name, place in made.addresses.items()}
+    assert sizes == {"pillars": 50 * 36 * 4, "cells": 50 * 8, "heatmap": 72}
+    made.bind("heatmap", 4096)
+    made.enqueue()
+    assert told["address"]["heatmap"] == made.addresses["heatmap"] == 4096
+    assert told["streams"] == [7]
+    context.execute_async_v3 = lambda stream: False
+    with pytest.raises(Kd3dError, match="TensorRT failed"):
+        made.enqueue()

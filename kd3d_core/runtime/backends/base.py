@@ -1,6 +1,5 @@
 """The protocol of backends, and the choice among them."""
 
-import importlib.util
 from collections.abc import Mapping
 from typing import Any
 from typing import Literal
@@ -21,7 +20,13 @@ PRECISIONS: tuple[str, ...] = ("auto", "f32", "bf16")
 
 
 class Backend(Protocol):
-    """A compiled graph."""
+    """A compiled graph.
+
+    Attributes:
+        reason: Why "auto" took it, in words; empty where it was named.
+    """
+
+    reason: str
 
     @property
     def name(self) -> str:
@@ -72,8 +77,8 @@ def make_backend(
     """Compile a graph.
 
     Args:
-        name: "openvino", "onnxruntime", "tensorrt", "tensorrt-rtx", or "auto": OpenVINO where
-            installed, else ONNX Runtime.
+        name: "openvino", "onnxruntime", "tensorrt", "tensorrt-rtx", or "auto": of the first two
+            the one that is faster on this machine and gives the graph's results (see `choice`).
         onnx: The serialised model.
         threads: CPU threads; None leaves it to the library.
         precision: "f32" gives the results of training. "bf16" is about twice as fast on CPUs
@@ -90,12 +95,14 @@ def make_backend(
     if threads is not None and threads < 1:
         raise Kd3dError(f"threads is {threads}; it must be at least 1.")
     if name == "auto":
-        installed = [n for n in BACKENDS if importlib.util.find_spec(n) is not None]
-        if not installed:
-            raise Kd3dError(
-                "neither OpenVINO nor ONNX Runtime is installed: pip install 'kd3d_ros[cpu]'."
+        from kd3d_core.runtime.backends.choice import choose
+
+        def make(each: str, arithmetic: str) -> Backend:
+            return make_backend(
+                each, onnx, threads=threads, precision=arithmetic, cache_dir=cache_dir
             )
-        name = installed[0]
+
+        return choose(onnx, threads, precision, make)
     if name == "openvino":
         from kd3d_core.runtime.backends.openvino import OpenVinoBackend
 

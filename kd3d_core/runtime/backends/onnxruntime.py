@@ -16,9 +16,19 @@ class OnnxRuntimeBackend:
     name = "onnxruntime"
     precision = "f32"
     channels_last = False
+    reason = ""
 
-    def __init__(self, onnx: bytes, threads: int | None, precision: str) -> None:
+    def __init__(
+        self, onnx: bytes, threads: int | None, precision: str, *, plain: bool = False
+    ) -> None:
         """Build the session.
+
+        Args:
+            onnx: The serialised model.
+            threads: CPU threads; None leaves it to the library.
+            precision: "f32" or "auto".
+            plain: Run operator by operator as the graph says, without fusing any: slow, and what
+                others are held against.
 
         Raises:
             Kd3dError: The library is missing, refuses the graph, or is asked for bf16.
@@ -33,8 +43,12 @@ class OnnxRuntimeBackend:
             raise Kd3dError("precision bf16 needs backend openvino; onnxruntime runs f32.")
         options = ort.SessionOptions()
         options.log_severity_level = 3  # warnings about graph details help no user
+        # Threads that wait in a loop take 1.6 times the CPU time; other nodes of a robot want it.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if threads is not None:
             options.intra_op_num_threads = threads
+        if plain:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
             self._session = ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
         # The library raises bare classes of its C++ side that share no base of their own.

@@ -6,9 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kd3d_core.codec.heads import ANCHOR_NAMES
+from kd3d_core.codec.heads import HEAD_NAMES
 from kd3d_core.codec.heads import output_order
 from kd3d_core.errors import Kd3dError
 from kd3d_core.runtime.manifest import Signature
+
+#: What inputs and outputs of bundles are called.
+_NAMES = frozenset(("image", "pillars", "cells", *HEAD_NAMES, *ANCHOR_NAMES))
 
 
 class OpenVinoBackend:
@@ -16,6 +21,7 @@ class OpenVinoBackend:
 
     name = "openvino"
     channels_last = True
+    reason = ""
 
     def __init__(
         self, onnx: bytes, threads: int | None, precision: str, cache_dir: str | None = None
@@ -31,7 +37,9 @@ class OpenVinoBackend:
             raise Kd3dError(
                 "backend openvino is not installed: pip install 'kd3d_ros[cpu]'."
             ) from error
-        config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+        # A thread that is bound to a core waits there for whatever else runs on it, another
+        # detector's thread among others, while a core beside it is idle.
+        config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
         if precision != "auto":
             config["INFERENCE_PRECISION_HINT"] = precision
         if threads is not None:
@@ -42,7 +50,7 @@ class OpenVinoBackend:
             core = openvino.Core()
             model = core.read_model(onnx)
             # Convolutions on CPUs work channels last; an image that comes so needs no reordering.
-            self._images = [p.get_any_name() for p in model.inputs if len(p.partial_shape) == 4]
+            self._images = [_name(p) for p in model.inputs if len(p.partial_shape) == 4]
             model = _channels_last(model, self._images)
             self._model = core.compile_model(model, "CPU", config)
         # OpenVINO raises RuntimeError for graphs, settings and unwritable caches alike.
@@ -100,10 +108,19 @@ def _channels_last(model: Any, images: list[str]) -> Any:
     return wrapped.build()
 
 
+def _name(port: Any) -> str:
+    """The name that the graph gives an input or output.
+
+    OpenVINO adds those of the casts that it merges with it, as in graphs in fp16.
+    """
+    names = port.get_names()
+    return next((name for name in names if name in _NAMES), min(names))
+
+
 def _signature(ports: list[Any]) -> Signature:
     """Names and shapes of ports; free dimensions are None."""
     return {
-        port.get_any_name(): tuple(
+        _name(port): tuple(
             size.get_length() if size.is_static else None for size in port.get_partial_shape()
         )
         for port in ports

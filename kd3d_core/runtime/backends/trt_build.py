@@ -14,9 +14,6 @@ from kd3d_core.runtime.backends.trt_module import TrtModule
 from kd3d_core.runtime.backends.trt_module import network_precision
 from kd3d_core.runtime.backends.trt_progress import BuildProgress
 
-#: Pillars that kernels are chosen for, as a part of the most there can be: a usual cloud.
-_USUAL_PART = 0.25
-
 
 @dataclass(frozen=True)
 class BuildRequest:
@@ -36,8 +33,11 @@ class BuildRequest:
 
     @property
     def sizes(self) -> tuple[int, int, int]:
-        """Smallest, usual and largest size of free dimensions."""
-        return 1, max(1, int(self.largest * _USUAL_PART)), self.largest
+        """Smallest, usual and largest size of free dimensions.
+
+        The largest is the usual one: `PointPipeline` fills up with copies, for one CUDA graph.
+        """
+        return 1, self.largest, self.largest
 
     def key(self, module: TrtModule) -> EngineKey:
         """What the engine depends on."""

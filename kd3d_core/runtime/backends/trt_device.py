@@ -4,12 +4,7 @@ Chosen over ctypes on libcudart because it brings the runtime with it and checks
 and over torch and CuPy because it is 1 % of their size and never touches arrays.
 """
 
-import ctypes
 from typing import Any
-
-import numpy as np
-from numpy.typing import DTypeLike
-from numpy.typing import NDArray
 
 from kd3d_core.errors import Kd3dError
 
@@ -69,47 +64,3 @@ def device_architecture(device: int = 0) -> str:
         )
     )
     return f"sm_{major}{minor}"
-
-
-class PinnedBuffer:
-    """Page-locked memory and as much memory of the GPU.
-
-    Attributes:
-        host: 1-D array on the page-locked memory.
-        device: Address on the GPU.
-    """
-
-    def __init__(self, size: int, dtype: DTypeLike) -> None:
-        """Allocate both.
-
-        Args:
-            size: Elements, at least 1.
-            dtype: Their type.
-
-        Raises:
-            Kd3dError: The GPU is out of memory.
-        """
-        self._cuda = cuda_runtime()
-        self._size = np.dtype(dtype).itemsize
-        count = max(size, 1) * self._size
-        self._pinned = int(checked(self._cuda.cudaMallocHost(count)))
-        self.device = int(checked(self._cuda.cudaMalloc(count)))
-        memory = memoryview((ctypes.c_byte * count).from_address(self._pinned))
-        self.host: NDArray[Any] = np.frombuffer(memory, np.dtype(dtype))
-
-    def to_device(self, elements: int, stream: Any) -> None:
-        """Queue a copy of the first elements to the GPU."""
-        kind = self._cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
-        count = elements * self._size
-        checked(self._cuda.cudaMemcpyAsync(self.device, self._pinned, count, kind, stream))
-
-    def to_host(self, elements: int, stream: Any) -> None:
-        """Queue a copy of the first elements from the GPU."""
-        kind = self._cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
-        count = elements * self._size
-        checked(self._cuda.cudaMemcpyAsync(self._pinned, self.device, count, kind, stream))
-
-    def free(self) -> None:
-        """Give the memory back; the array must not be used after."""
-        self._cuda.cudaFree(self.device)
-        self._cuda.cudaFreeHost(self._pinned)

@@ -84,6 +84,20 @@ class TrtModule:
         if precision == "int8":
             config.set_flag(self.library.BuilderFlag.INT8)
 
+    def create_context(self, engine: Any) -> Any:
+        """An execution context of an engine; None where the library cannot make one.
+
+        `tensorrt_rtx` compiles kernels for the sizes of free dimensions on the GPU. By custom it
+        goes on with general ones meanwhile; those would stay in a recorded CUDA graph for good,
+        so here it waits.
+        """
+        if self.name != "tensorrt-rtx":
+            return engine.create_execution_context()
+        config = engine.create_runtime_config()
+        strategies = self.library.DynamicShapesKernelSpecializationStrategy
+        config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
+        return engine.create_execution_context(config)
+
     def target(self, config: Any, architecture: str) -> None:
         """Build for this architecture.
 

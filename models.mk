@@ -1,0 +1,42 @@
+# The shipped models from nothing, every step resumable: make -f models.mk  (some hours on two cores)
+KD3D ?= .venv/bin/kd3d_core
+# A training that was interrupted goes on where it stopped.
+resume = $(if $(wildcard runs/$(1)/last.ckpt),--resume)
+
+.PHONY: models data
+models: kd3d_core/data/kd3d-tiny-int8.kd3d runs/kd3d-teacher.kd3d
+
+data:
+	$(KD3D) simulate data/shipped/train --config config/simulate/shipped_train.yaml
+	$(KD3D) simulate data/shipped/val --config config/simulate/shipped_val.yaml
+	$(KD3D) simulate data/multi/train --config config/simulate/multi_train.yaml
+	$(KD3D) simulate data/multi/val --config config/simulate/multi_val.yaml
+	$(KD3D) simulate data/multi/unseen --config config/simulate/multi_unseen.yaml
+
+runs/shipped_teacher/model.ckpt: | data
+	$(KD3D) train --config config/train/shipped_teacher.yaml $(call resume,shipped_teacher)
+
+runs/multi_teacher/model.ckpt: runs/shipped_teacher/model.ckpt
+	$(KD3D) train --config config/train/multi_teacher.yaml $(call resume,multi_teacher)
+
+runs/shipped_student/model.ckpt: runs/shipped_teacher/model.ckpt
+	$(KD3D) distill --config config/distill/shipped_student.yaml $(call resume,shipped_student)
+
+runs/multi_student/model.ckpt: runs/shipped_student/model.ckpt runs/multi_teacher/model.ckpt
+	$(KD3D) distill --config config/distill/multi_student.yaml $(call resume,multi_student)
+
+# Thresholds from simulated streets that no training saw.
+CALIBRATE := --calibrate data/multi/val --calibrate-frames 192
+WORDS := 2,400 simulated sweeps of 15 named LiDARs and 300 drawn ones \
+	(config/simulate/multi_train.yaml), after 1,600 of an HDL-64E (shipped_train.yaml)
+
+runs/kd3d-teacher.kd3d: runs/multi_teacher/model.ckpt
+	$(KD3D) export $< $@ --name kd3d-teacher $(CALIBRATE) --data "$(WORDS)"
+
+kd3d_core/data/kd3d-tiny.kd3d: runs/multi_student/model.ckpt
+	$(KD3D) export $< $@ --name kd3d-tiny $(CALIBRATE) --data "$(WORDS)"
+
+kd3d_core/data/kd3d-tiny-int8.kd3d: kd3d_core/data/kd3d-tiny.kd3d
+	$(KD3D) compile $< --precision fp32 --precision int8 --data data/multi/val --frames 192 \
+		--calibration data/multi/train --out runs/compiled
+	cp runs/compiled/$(@F) $@

@@ -1,0 +1,216 @@
+"""Random sensors and domains: reproducible, within their ranges, and apart from the unseen."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_simulation_lidar import IDEAL
+from test_simulation_lidar import car
+from test_simulation_lidar import driving
+from test_simulation_lidar import scene
+
+from kd3d_core.cli.simulate import _settings
+from kd3d_core.config import load_config
+from kd3d_core.datasets.generate import _claim
+from kd3d_core.datasets.simulated import write_index
+from kd3d_core.errors import Kd3dError
+from kd3d_core.simulation.domain import DomainConfig
+from kd3d_core.simulation.drives import SimulationConfig
+from kd3d_core.simulation.drives import plan_drive
+from kd3d_core.simulation.drives import simulate_drive
+from kd3d_core.simulation.lidar import Lidar
+from kd3d_core.simulation.mounting import Mount
+from kd3d_core.simulation.patterns import irregular_rays
+from kd3d_core.simulation.plans import PLANS
+from kd3d_core.simulation.random_sensor import MOST_RAYS
+from kd3d_core.simulation.random_sensor import draw_sensor
+from kd3d_core.simulation.random_sensor import resembles
+from kd3d_core.simulation.sensors import SENSORS
+from kd3d_core.simulation.street import SceneConfig
+from kd3d_core.simulation.street import make_scene
+from kd3d_core.simulation.variety import vary_plan
+
+CONFIGS = Path(__file__).parents[2] / "config" / "simulate"
+IRREGULAR = [name for name, sensor in SENSORS.items() if sensor.scan != "spinning"]
+
+
+def config(name: str) -> SimulationConfig:
+    return load_config(SimulationConfig, CONFIGS / f"{name}.yaml")
+
+
+def test_unseen_sensors_are_not_trained_on():
+    train, val, unseen = (config(f"multi_{part}") for part in ("train", "val", "unseen"))
+    assert len(set(unseen.sensors)) == len(unseen.sensors) == 8
+    for seen in (train, val):
+        assert not set(unseen.sensors) & set(seen.sensors)
+        assert set(seen.domain.unlike) == set(unseen.sensors)
+    assert set(val.sensors) <= set(train.sensors)
+    assert len({train.seed, config("shipped_train").seed, val.seed}) == 3
+    held_back = [SENSORS[name] for name in unseen.sensors]
+    for index in range(1, 400, 2):
+        drive = plan_drive(train, index)
+        assert drive.sensor == drive.model.name == "random"
+        assert not any(resembles(drive.model, other) for other in held_back)
+
+
+def test_val_and_unseen_show_the_same_streets():
+    val, unseen = config("multi_val"), config("multi_unseen")
+    assert val.drives == unseen.drives
+    for index in (0, 1, 17):
+        one, two = plan_drive(val, index), plan_drive(unseen, index)
+        assert one.scene_seed == two.scene_seed
+        assert (one.scene, one.mount, one.motion_compensated) == (
+            two.scene, two.mount, two.motion_compensated,
+        )  # fmt: skip
+
+
+def test_a_sensor_resembles_itself_and_its_like():
+    vlp16 = SENSORS["vlp16"]
+    tilted = vlp16.model_copy(update={"elevation_deg": tuple(np.linspace(-15.5, 15, 16))})
+    assert resembles(vlp16, vlp16)
+    assert resembles(tilted, vlp16)
+    assert not resembles(SENSORS["hdl64e"], vlp16)
+    assert not resembles(SENSORS["os1-32"], SENSORS["xt32"])
+
+
+def test_random_sensors_are_various_and_bounded():
+    rng = np.random.default_rng(0)
+    sensors = [draw_sensor(rng) for _ in range(300)]
+    beams = np.array([sensor.beams for sensor in sensors])
+    assert beams.min() < 20
+    assert beams.max() > 110
+    assert all(16 <= sensor.beams <= 128 for sensor in sensors)
+    assert all(sensor.beams * sensor.azimuth_steps <= MOST_RAYS for sensor in sensors)
+    uneven = [np.ptp(np.diff(sensor.elevation_deg)) > 0.1 for sensor in sensors]
+    assert 0.3 < np.mean(uneven) < 0.7
+    assert {sensor.rate_hz for sensor in sensors} == {5.0, 10.0, 20.0}
+
+
+def test_drives_of_a_domain_differ_within_its_ranges():
+    settings = config("multi_train")
+    drives = [plan_drive(settings, index) for index in range(300)]
+    assert drives[5] == plan_drive(settings, 5)
+    heights = np.array([drive.mount.height for drive in drives])
+    assert 0.4 <= heights.min() < 0.8
+    assert 2.3 < heights.max() <= 2.6
+    share = {
+        "fog": np.mean([drive.nuisances.haze > 0 for drive in drives]),
+        "rain": np.mean([drive.nuisances.drops > 0 for drive in drives]),
+        "dust": np.mean([drive.nuisances.dust_clouds > 0 for drive in drives]),
+        "ghosts": np.mean([drive.nuisances.ghosts > 0 for drive in drives]),
+        "dark": np.mean([not drive.nuisances.intensity for drive in drives]),
+        "compensated": np.mean([drive.motion_compensated for drive in drives]),
+    }
+    domain = settings.domain
+    expected = (domain.fog, domain.rain, domain.dust, domain.ghosts, domain.no_intensity,
+                domain.compensated)  # fmt: skip
+    np.testing.assert_allclose(list(share.values()), expected, atol=0.07)
+    # A slow head must not start its first sweep before the drive does.
+    assert all(drive.times[0] >= drive.model.period / 2 for drive in drives)
+
+
+def test_defaults_draw_no_domain():
+    drive = plan_drive(SimulationConfig(), 0)
+    assert drive.model is SENSORS["hdl64e"]
+    assert not drive.varied
+    assert drive.scene == SceneConfig()
+    assert SimulationConfig().domain is None
+
+
+def test_settings_that_a_domain_overrides_are_refused(tmp_path):
+    path = CONFIGS / "multi_unseen.yaml"
+    with pytest.raises(Kd3dError, match=r"--height would change nothing.*domain\.car_height"):
+        _settings(tmp_path, path, {"height": 2.0})
+    assert _settings(tmp_path, path, {"drives": 3}).drives == 3
+    assert _settings(tmp_path, CONFIGS / "shipped_val.yaml", {"height": 2.0}).height == 2.0
+
+
+@pytest.mark.parametrize("name", ["shipped_train", "shipped_val"])
+def test_data_sets_of_earlier_releases_go_on(name, tmp_path):
+    settings = config(name)
+    old = settings.model_dump(mode="json")
+    del old["domain"]  # what an earlier release wrote
+    write_index(tmp_path, old, settings.drives * settings.frames_per_drive)
+    _claim(tmp_path, settings)
+    assert _settings(tmp_path, None, {}) == settings
+    with pytest.raises(Kd3dError, match=r"other settings \(domain\)"):
+        _claim(tmp_path, settings.model_copy(update={"domain": DomainConfig()}))
+
+
+def test_a_frame_of_a_random_drive_knows_its_height_and_repeats():
+    settings = SimulationConfig(
+        drives=4, frames_per_drive=1, sensors=("random",), seed=3, domain=DomainConfig()
+    )
+    ((_, frame),) = simulate_drive(settings, 1)
+    ((_, again),) = simulate_drive(settings, 1)
+    np.testing.assert_allclose(frame.cloud.points, again.cloud.points, atol=0.02)
+    drive = plan_drive(settings, 1)
+    assert frame.sensor == "random"
+    assert frame.sensor_height == drive.mount.height
+    near = np.linalg.norm(frame.cloud.xyz[:, :2], axis=1) < 12
+    level = frame.cloud.xyz[near] @ drive.mount.pose()[:3, :3].T
+    histogram, edges = np.histogram(level[:, 2], np.arange(-4, 1, 0.1))
+    assert edges[histogram.argmax()] == pytest.approx(-frame.sensor_height, abs=0.25)
+
+
+def test_varied_streets_have_larger_cars():
+    bare = SceneConfig(street="residential", duration=1, vegetation=0)
+    plain, varied, again = (make_scene(20, bare, varied=v) for v in (False, True, True))
+
+    def length(street):
+        return np.mean([actor.size[0] for actor in street.actors if actor.label == 0])
+
+    assert length(varied) > 1.05 * length(plain)
+    np.testing.assert_array_equal(again.static.vertices, varied.static.vertices)
+    for actor in varied.actors:
+        reach = np.abs(actor.mesh.vertices).max(0)
+        assert (reach <= np.array(actor.size) / 2 + 0.02).all()
+
+
+def test_plans_vary_in_what_makes_streets_hard():
+    rng = np.random.default_rng(0)
+    plans = [vary_plan(PLANS["urban"], "urban", rng) for _ in range(200)]
+    base = PLANS["urban"]
+    assert 0.1 < np.mean([plan.floors != base.floors for plan in plans]) < 0.3  # canyons
+    assert 0.05 < np.mean([plan.plots[2] > 0.4 for plan in plans]) < 0.25  # car parks
+    assert 0.05 < np.mean([plan.speed[1] < 5 for plan in plans]) < 0.2  # jams
+    assert max(plan.people for plan in plans) == 3 * base.people  # crowds
+    assert max(plan.half_lanes[1] for plan in plans) > 1.5 * base.half_lanes[1]  # wide roads
+
+
+@pytest.mark.parametrize("name", IRREGULAR)
+def test_irregular_patterns_fill_their_field_of_view_and_do_not_repeat(name):
+    sensor = SENSORS[name]
+    rays, azimuth = irregular_rays(sensor, 0.3)
+    assert rays.shape == (sensor.azimuth_steps, sensor.beams, 3)
+    np.testing.assert_allclose(np.linalg.norm(rays, axis=2), 1, atol=1e-5)
+    assert (np.diff(azimuth) <= 0).all()
+    assert (np.diff(rays[..., 2], axis=1) >= 0).mean() > (0.99 if sensor.scan == "rosette" else 0)
+    half = np.deg2rad(sensor.field_of_view_deg) / 2
+    angle = np.arctan2(rays[..., 1], rays[..., 0])
+    assert 0.9 * half < np.abs(angle).max() <= half + 1e-4
+    other, _ = irregular_rays(sensor, 0.7)
+    assert np.abs(other - rays).max() > 0.02
+
+
+@pytest.mark.parametrize("name", [*IRREGULAR, "rs-m1"])
+def test_boxes_and_points_of_limited_fields_agree(name):
+    clean = {key: getattr(IDEAL, key) for key in ("range_noise", "range_bias", "noise_returns")}
+    sensor = SENSORS[name].model_copy(update=clean)
+    world = scene(car(driving(8, (4, 2, 0.75))), car(driving(0, (-12, 0, 0.75)), 8))
+    frame = Lidar(world, sensor, 0, Mount(height=1.2)).scan(1.0)
+    inside = frame.boxes.contains(frame.cloud.points)
+    assert frame.num_points.tolist() == inside.sum(axis=1).tolist()
+    assert frame.num_points[0] > 30
+    if sensor.field_of_view_deg < 360:
+        assert frame.num_points[1] == 0
+    low = np.deg2rad(sensor.elevation_deg[0]) - 0.05
+    elevation = np.arcsin(frame.cloud.xyz[:, 2] / np.linalg.norm(frame.cloud.xyz, axis=1))
+    assert elevation.min() > low - np.deg2rad(sensor.elevation_deg[1] - sensor.elevation_deg[0])
+
+
+def test_two_stacked_units_have_all_their_beams():
+    pair, one = SENSORS["vlp32c-pair"], SENSORS["vlp32c"]
+    assert pair.beams == 2 * one.beams
+    assert len(set(pair.elevation_deg)) == pair.beams
+    assert set(one.elevation_deg) <= set(pair.elevation_deg)
