@@ -4,7 +4,7 @@ KD3D ?= .venv/bin/kd3d_core
 resume = $(if $(wildcard runs/$(1)/last.ckpt),--resume)
 
 .PHONY: models data
-models: kd3d_core/data/kd3d-tiny-int8.kd3d runs/kd3d-teacher.kd3d
+models: kd3d_core/data/kd3d-tiny-int8.kd3d kd3d_core/data/kd3d-teacher.kd3d
 
 data:
 	$(KD3D) simulate data/shipped/train --config config/simulate/shipped_train.yaml
@@ -25,15 +25,18 @@ runs/shipped_student/model.ckpt: runs/shipped_teacher/model.ckpt
 runs/multi_student/model.ckpt: runs/shipped_student/model.ckpt runs/multi_teacher/model.ckpt
 	$(KD3D) distill --config config/distill/multi_student.yaml $(call resume,multi_student)
 
+runs/multi_student_sizes/model.ckpt: runs/multi_student/model.ckpt
+	$(KD3D) distill --config config/distill/multi_student_sizes.yaml $(call resume,multi_student_sizes)
+
 # Thresholds from simulated streets that no training saw.
 CALIBRATE := --calibrate data/multi/val --calibrate-frames 192
 WORDS := 2,400 simulated sweeps of 15 named LiDARs and 300 drawn ones \
 	(config/simulate/multi_train.yaml), after 1,600 of an HDL-64E (shipped_train.yaml)
 
-runs/kd3d-teacher.kd3d: runs/multi_teacher/model.ckpt
+kd3d_core/data/kd3d-teacher.kd3d: runs/multi_teacher/model.ckpt
 	$(KD3D) export $< $@ --name kd3d-teacher $(CALIBRATE) --data "$(WORDS)"
 
-kd3d_core/data/kd3d-tiny.kd3d: runs/multi_student/model.ckpt
+kd3d_core/data/kd3d-tiny.kd3d: runs/multi_student_sizes/model.ckpt
 	$(KD3D) export $< $@ --name kd3d-tiny $(CALIBRATE) --data "$(WORDS)"
 
 kd3d_core/data/kd3d-tiny-int8.kd3d: kd3d_core/data/kd3d-tiny.kd3d

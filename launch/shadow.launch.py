@@ -1,6 +1,6 @@
 """A detector, and a bigger teacher in its shadow that says where the two disagree.
 
-    ros2 launch kd3d_ros shadow.launch.py input_topic:=/ouster/points teacher:=teacher.kd3d
+    ros2 launch kd3d_ros shadow.launch.py input_topic:=/ouster/points
 
 With `detector:=false` it watches a detector that runs already. Every parameter of detector_node
 and shadow_node is an argument; a name that both have goes to both, but for `teacher_backend` and

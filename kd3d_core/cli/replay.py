@@ -25,7 +25,7 @@ def replay(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")],
     teacher: Annotated[
         str | None,
-        typer.Option(help="Another bundle to compare with on the same clouds, or `default`."),
+        typer.Option(help="Another bundle to compare with on the same clouds, or `teacher`."),
     ] = None,
     truth: Annotated[
         str | None,
@@ -90,6 +90,10 @@ def replay(
 
 def bundle_path(text: str) -> Path | None:
     """The path of a model argument; None stands for the shipped bundle."""
+    if text == "teacher":
+        from kd3d_core.runtime.default import default_teacher_path
+
+        return default_teacher_path()
     return None if text == "default" else Path(text)
 
 

@@ -8,6 +8,8 @@ from kd3d_core.errors import Kd3dError
 DEFAULT_BUNDLE = "kd3d-tiny.kd3d"
 #: The same network in int8, fitted for CPUs: see `kd3d_core.deployment.quantise`.
 DEFAULT_CPU_BUNDLE = "kd3d-tiny-int8.kd3d"
+#: What a shadow compares a student with.
+DEFAULT_TEACHER = "kd3d-teacher.kd3d"
 #: The backends that run on a CPU.
 _ON_CPU = ("auto", "openvino", "onnxruntime")
 
@@ -23,7 +25,20 @@ def default_bundle_path(backend: str | None = None) -> Path:
     Raises:
         Kd3dError: This installation has none.
     """
-    name = DEFAULT_CPU_BUNDLE if backend in _ON_CPU else DEFAULT_BUNDLE
+    return _shipped(DEFAULT_CPU_BUNDLE if backend in _ON_CPU else DEFAULT_BUNDLE)
+
+
+def default_teacher_path() -> Path:
+    """The bundle of the network that the shipped one was distilled from.
+
+    Raises:
+        Kd3dError: This installation has none.
+    """
+    return _shipped(DEFAULT_TEACHER)
+
+
+def _shipped(name: str) -> Path:
+    """The path of a file in the package's data."""
     path = Path(kd3d_core.__file__).parent / "data" / name
     if not path.is_file():
         raise Kd3dError(

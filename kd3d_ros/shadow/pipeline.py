@@ -10,6 +10,7 @@ from rclpy.lifecycle import LifecycleNode
 from kd3d_core.datasets.mined import WorstFrames
 from kd3d_core.datasets.mined import write_mined
 from kd3d_core.errors import Kd3dError
+from kd3d_core.runtime.default import default_teacher_path
 from kd3d_core.runtime.detector import Detector
 from kd3d_core.runtime.levelling import leveller_for_stream
 from kd3d_ros.common.statistics import Statistics
@@ -148,14 +149,10 @@ def _load(settings: ShadowSettings) -> Detector:
     """The teacher, warm.
 
     Raises:
-        Kd3dError: There is none.
+        Kd3dError: It cannot be read or run.
     """
-    if not settings.teacher:
-        raise Kd3dError(
-            "the parameter teacher is empty: give it the path of the bundle (*.kd3d) to compare "
-            "the student with; `kd3d_core export` makes one from a teacher's checkpoint"
-        )
-    detector = Detector.load(settings.teacher, settings.backend, settings.threads or None)
+    path = settings.teacher or default_teacher_path()
+    detector = Detector.load(path, settings.backend, settings.threads or None)
     detector.warm_up()
     return detector.with_leveller(leveller_for_stream(detector.manifest))
 

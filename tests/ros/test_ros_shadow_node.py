@@ -250,7 +250,6 @@ def test_pace_changes_while_active_and_the_teacher_does_not(bench: Bench) -> Non
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"teacher": ""}, ("parameter teacher is empty", "kd3d_core export")),
         ({"teacher": "none.kd3d"}, ("none.kd3d",)),
         ({"class_remap": ["person=human"]}, ("human", "pedestrian")),
         ({"baseline": "none.json"}, ("none.json",)),
