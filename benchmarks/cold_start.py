@@ -2,8 +2,8 @@
 
     python benchmarks/cold_start.py --clouds FOLDER_OF_BIN --starts 5
 
-A sensor publishes at 10 Hz before, during and after each start. The time runs from the start of the
-process (the interpreter included) to the arrival of the first Detection3DArray here.
+A sensor publishes at 10 Hz before, during and after each start. The time runs from the start of
+the process (the interpreter included) to the arrival of the first Detection3DArray here.
 """
 
 import argparse
@@ -75,7 +75,9 @@ def measure(options: argparse.Namespace) -> list[float]:
     for _ in range(options.starts + 1):
         arrived.clear()
         start = time.monotonic()
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
+        with subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as child:
             try:
                 while not arrived.is_set():
                     if child.poll() is not None or time.monotonic() - start > 120:

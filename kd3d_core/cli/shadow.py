@@ -17,7 +17,9 @@ def shadow(
         str,
         typer.Argument(help="The bundle (.kd3d) to judge, or `default` for the shipped one."),
     ],
-    teacher: Annotated[str, typer.Argument(help="The bundle to compare it with; `teacher`: the shipped one.")],
+    teacher: Annotated[
+        str, typer.Argument(help="The bundle to compare it with; `teacher`: the shipped one.")
+    ],
     bags: Annotated[
         list[Path],
         typer.Argument(

@@ -20,7 +20,8 @@ class ShadowSettings:
     """Values of the node's parameters; their descriptions are what `ros2 param describe` says."""
 
     teacher: str = parameter(
-        "", "Path of the bundle (*.kd3d) that the student is compared with; empty: the shipped one."
+        "",
+        "Path of the bundle (*.kd3d) that the student is compared with; empty: the shipped one.",
     )
     backend: str = parameter(
         "auto",
