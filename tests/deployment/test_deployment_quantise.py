@@ -177,8 +177,8 @@ def test_a_graph_without_convolutions_behind_the_first_is_refused():
 
 @pytest.fixture(scope="module")
 def shipped():
-    """The shipped bundle, it in int8 by three simulated sweeps, and a fourth one."""
-    clouds = [Lidar(make_scene(s), SENSORS["hdl64e"], s).scan(0.0).cloud for s in range(1, 5)]
+    """The shipped bundle, it in int8 by three simulated sweeps, and three more."""
+    clouds = [Lidar(make_scene(s), SENSORS["hdl64e"], s).scan(0.0).cloud for s in range(1, 7)]
     bundle = read_bundle(default_bundle_path())
     inputs = list(network_inputs(bundle.manifest, clouds[:3]))
     return bundle, quantise(bundle.onnx, inputs), clouds[3:]
@@ -187,13 +187,13 @@ def shipped():
 def test_the_shipped_detector_finds_the_same_in_int8(shipped):
     bundle, found, clouds = shipped
     result = agreement(bundle, found.serialised(), clouds)
-    assert result.kept > 5
+    assert result.kept > 50
     assert result.share >= LEAST_AGREEMENT
 
 
 def test_empty_cells_of_the_shipped_detector_score_no_higher(shipped):
     bundle, found, clouds = shipped
-    (inputs,) = network_inputs(bundle.manifest, clouds)
+    (inputs,) = network_inputs(bundle.manifest, clouds[:1])
     logits = HEAD_NAMES[0]
     models = (onnx.load_from_string(bundle.onnx), onnx.load_from_string(found.serialised()))
     before, after = (
