@@ -158,27 +158,6 @@ def quads(corners: ArrayLike, material: ArrayLike) -> TriangleMesh:
     return triangles(points, faces, np.repeat(kind, 2))
 
 
-def prism(outline: ArrayLike, low: float, high: float, material: int) -> TriangleMesh:
-    """A convex (K, 2) outline [m] extruded from `low` to `high` [m], closed."""
-    xy = np.asarray(outline, np.float64).reshape(-1, 2)
-    rings = np.stack([np.column_stack([xy, np.full(len(xy), z)]) for z in (low, high)])
-    return loft(rings, material, caps=True)
-
-
-def side_prism(
-    profile: ArrayLike, half_width: float, material: int, center_y: float = 0.0
-) -> TriangleMesh:
-    """A convex (K, 2) side profile in x, z [m] extruded across y by +-`half_width` [m]."""
-    xz = np.asarray(profile, np.float64).reshape(-1, 2)
-    rings = np.stack(
-        [
-            np.column_stack([xz[:, 0], np.full(len(xz), center_y + y), xz[:, 1]])
-            for y in (-half_width, half_width)
-        ]
-    )
-    return loft(rings, material, caps=True)
-
-
 @lru_cache(maxsize=4)
 def _icosphere(detail: int) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     """Unit sphere: (V, 3) vertices and (20 * 4^detail, 3) faces."""
