@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 from typing import Any
@@ -80,7 +81,12 @@ def main(
         sums.add(returns_of(recorded, _PAIR), real=True)
         for frame, _ in pair:
             sums.add(returns_of(frame), real=False)
-        cars = points_on_cars([recorded], [frame for frame, _ in pair])
+        # Distances of recorded cars count from the sensors, too, not from the rear axle.
+        from_pair = np.eye(4)
+        from_pair[:3, 3] = -np.array(_PAIR)
+        boxes = None if recorded.boxes is None else recorded.boxes.transformed(from_pair)
+        seen = replace(recorded, boxes=boxes)
+        cars = points_on_cars([seen], [frame for frame, _ in pair])
         console.print("\nArgoverse 2 (one sweep) and the simulated pair:")
         show(console, None, sums.result(), cars)
         told["argoverse2"] = _plain(None, sums.result(), cars)

@@ -9,15 +9,25 @@ from numpy.typing import NDArray
 
 from kd3d_core.simulation.mesh import Material
 from kd3d_core.simulation.mesh import TriangleMesh
+from kd3d_core.simulation.porches import porch
 from kd3d_core.simulation.primitives import box
 from kd3d_core.simulation.primitives import boxes
 from kd3d_core.simulation.primitives import grid
 from kd3d_core.simulation.primitives import quads
 from kd3d_core.simulation.primitives import triangles
+from kd3d_core.simulation.primitives import upright
+from kd3d_core.simulation.shopfronts import GroundFloor
+from kd3d_core.simulation.shopfronts import ground_floor
 
 
 def facade(
-    width: float, floors: int, storey: float, material: int, rng: Generator, shop: bool = False
+    width: float,
+    floors: int,
+    storey: float,
+    material: int,
+    rng: Generator,
+    shop: bool = False,
+    opening: float = 0.0,
 ) -> list[TriangleMesh]:
     """A wall in the x-z plane, x from 0 to `width`, with windows set back behind it.
 
@@ -28,6 +38,7 @@ def facade(
         material: Of the wall.
         rng: Draws window sizes and the door.
         shop: Large panes on the ground floor.
+        opening: There is no wall from the ground up to here [m].
     """
     bay = rng.uniform(2.2, 3.4)
     columns = max(int(width / bay), 1)
@@ -39,6 +50,8 @@ def facade(
     if shop:
         z[0] = 0.35
         z[1] = storey - 0.4
+    if opening > 0:
+        z[1] = opening
     x = np.concatenate([[0], x, [width]])
     z = np.concatenate([[-1.0], z, [floors * storey]])
     door = int(rng.integers(columns))
@@ -53,25 +66,19 @@ def facade(
     kinds[rng.random(len(panes)) < 0.3] = Material.PLASTIC
     at_door = np.isclose(panes[:, 0], x[2 * door + 1]) & (panes[:, 2] < storey / 2)
     kinds[at_door] = Material.WOOD
+    left = panes[:, 3] > opening
+    panes, kinds, walls = panes[left], kinds[left], walls[walls[:, 3] > opening]
     reveal = np.concatenate([_reveal(panes, depth, side) for side in range(4)])
     return [
-        quads(_upright(walls, 0.0), material),
-        quads(_upright(panes, depth), kinds),
+        quads(upright(walls, 0.0), material),
+        quads(upright(panes, depth), kinds),
         quads(reveal, material),
     ]
 
 
-def _upright(rows: NDArray[np.float64], y: float) -> NDArray[np.float64]:
-    """(N, 4, 3) corners of (N, 4) rectangles x0, x1, z0, z1 at depth y."""
-    x0, x1, z0, z1 = rows.T
-    deep = np.full(len(rows), y)
-    corners = [(x0, z0), (x1, z0), (x1, z1), (x0, z1)]
-    return np.stack([np.stack([x, deep, z], axis=1) for x, z in corners], axis=1)
-
-
 def _reveal(rows: NDArray[np.float64], depth: float, side: int) -> NDArray[np.float64]:
     """(N, 4, 3) corners of one of the four flanks of window niches."""
-    front, back = _upright(rows, 0.0), _upright(rows, depth)
+    front, back = upright(rows, 0.0), upright(rows, depth)
     i, j = side, (side + 1) % 4
     return np.stack([front[:, i], front[:, j], back[:, j], back[:, i]], axis=1)
 
@@ -84,12 +91,26 @@ def house(
     *,
     flat: bool = False,
     shop: bool = False,
+    ground: GroundFloor = "walled",
 ) -> TriangleMesh:
-    """A building on x from 0 to `width` and y from 0 to `depth` [m]."""
+    """A building on x from 0 to `width` and y from 0 to `depth` [m].
+
+    Whatever the ground floor, `rng` is left in the same state: the rest of a street is the same.
+    """
     wall = int(rng.choice([Material.FACADE, Material.BRICK], p=[0.75, 0.25]))
     storey = rng.uniform(2.7, 3.4)
     height = floors * storey
-    parts = facade(width, floors, storey, wall, rng, shop)
+    chance = rng if ground == "walled" else rng.spawn(1)[0]
+    opening = 0.0
+    if ground in ("glazed", "arcade"):
+        opening = chance.uniform(storey - 0.4, min(storey + 0.5, height - 0.2))
+        # Some have a deep band of signs or shutters above.
+        opening = chance.uniform(1.9, 2.3) if chance.random() < 0.15 else opening
+    parts = facade(width, floors, storey, wall, rng, shop, opening)
+    if opening > 0:
+        parts += ground_floor(ground, width, opening, 0.45 * depth, wall, chance)
+    elif ground == "porch":
+        parts += porch(width, chance)
     gable = facade(depth, floors, storey, wall, rng)
     turn_left = np.array([[0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], float)
     mirror = np.diag([-1.0, 1, 1, 1])
@@ -110,7 +131,8 @@ def house(
     parts += _balconies(width, floors, storey, rng)
     if not shop and rng.random() < 0.5:
         x = rng.uniform(1, max(width - 1, 1.1))
-        parts.append(box((x, -0.5, 0.1), (1.6, 1.0, 0.5), Material.CONCRETE))
+        if ground == "walled":
+            parts.append(box((x, -0.5, 0.1), (1.6, 1.0, 0.5), Material.CONCRETE))
     return TriangleMesh.join(parts)
 
 
@@ -154,18 +176,20 @@ def _balconies(width: float, floors: int, storey: float, rng: Generator) -> list
         bars = np.linspace(x - wide / 2, x + wide / 2, int(wide / 0.13))
         at = np.array([[b, -out, h + 0.5] for h in z for b in bars])
         rows = np.stack([at[:, 0] - 0.012, at[:, 0] + 0.012, at[:, 2] - 0.5, at[:, 2] + 0.5], 1)
-        parts.append(quads(_upright(rows, -out), Material.METAL))
+        parts.append(quads(upright(rows, -out), Material.METAL))
     return parts
 
 
-def garage(width: float, depth: float, rng: Generator) -> TriangleMesh:
-    """A flat-roofed garage with a door set back a little."""
+def garage(width: float, depth: float, rng: Generator, *, shut: bool = True) -> TriangleMesh:
+    """A flat-roofed garage with a door set back a little, or `shut` not and empty."""
     high = rng.uniform(2.3, 2.8)
     panel = np.array([[0.3, width - 0.3, 0.0, 2.1]])
     frame = np.array(
         [[0, 0.3, -1, high], [width - 0.3, width, -1, high], [0.3, width - 0.3, 2.1, high]]
     )
     door = int(rng.choice([Material.METAL, Material.PAINT_LIGHT, Material.WOOD]))
+    if not shut:
+        panel[0, 2] = 1.95  # rolled up
     walls = [
         [[0, 0, -1], [0, depth, -1], [0, depth, high], [0, 0, high]],
         [[width, 0, -1], [width, depth, -1], [width, depth, high], [width, 0, high]],
@@ -173,8 +197,8 @@ def garage(width: float, depth: float, rng: Generator) -> TriangleMesh:
     ]
     return TriangleMesh.join(
         [
-            quads(_upright(frame, 0.0), Material.FACADE),
-            quads(_upright(panel, 0.15), door),
+            quads(upright(frame, 0.0), Material.FACADE),
+            quads(upright(panel, 0.15), door),
             quads(np.array(walls), Material.FACADE),
             box(
                 (width / 2, depth / 2, high + 0.06),

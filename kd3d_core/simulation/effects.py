@@ -11,8 +11,8 @@ from kd3d_core.simulation.sensor_model import SensorModel
 
 _OPTICS = optics_table()
 #: Share of pulses on a pane that the pane itself returns, and that go through it.
-GLASS_RETURNS = 0.08
-GLASS_PASSES = 0.25
+GLASS_RETURNS = 0.15
+GLASS_PASSES = 0.40
 #: What is left of a pulse's energy after a pane on the way there and back.
 GLASS_GAIN = 0.5
 #: Mean depth at which a pulse is answered behind the hull of a loose surface [m].
@@ -27,11 +27,13 @@ class Unit:
         elevation: (B,) float64, of its beams [rad].
         range_bias: (B,) float32, added to every range [m].
         gain: (B,) float32, factor on the intensity.
+        silent: Share of the returns that come without any intensity, at least.
     """
 
     elevation: NDArray[np.float64]
     range_bias: NDArray[np.float32]
     gain: NDArray[np.float32]
+    silent: float
 
     @classmethod
     def make(cls, sensor: SensorModel, seed: int) -> "Unit":
@@ -42,6 +44,7 @@ class Unit:
             elevation=np.deg2rad(np.array(sensor.elevation_deg) + spread),
             range_bias=rng.normal(0, sensor.range_bias, sensor.beams).astype(np.float32),
             gain=np.exp(rng.normal(0, sensor.beam_gain_spread, sensor.beams)).astype(np.float32),
+            silent=float(rng.uniform(0, sensor.most_silent)),
         )
 
 
@@ -165,8 +168,9 @@ def measure(
     noticed &= hit & (rng.random(shape, np.float32) >= sensor.loss)
 
     fade = np.square(np.minimum(1, sensor.intensity_range / np.maximum(distance, 0.1)))
-    intensity = reflectance * np.exp(shade * log_cos) * fade * unit.gain
-    intensity = intensity * sensor.intensity_gain - sensor.intensity_floor
+    albedo = reflectance * np.exp(shade * log_cos) * unit.gain
+    intensity = _response(sensor, albedo * fade) - np.float32(sensor.intensity_floor)
+    intensity[_silent(unit.silent, albedo, noticed, rng)] = 0
 
     distance = _sink_in(distance, echoes.material, rng) + unit.range_bias
     distance += rng.standard_normal(shape, np.float32) * np.float32(sensor.range_noise)
@@ -182,6 +186,27 @@ def measure(
     intensity = np.round(np.clip(intensity, 0, 1) * (levels - 1)) / np.float32(levels)
     in_range = (distance >= sensor.min_range) & (distance <= sensor.max_range)
     return Measurement((noticed | ghosts) & in_range, distance, intensity.astype(np.float32))
+
+
+def _response(sensor: SensorModel, albedo: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Intensity that a sensor makes of what comes back, floor aside; shape kept."""
+    if sensor.intensity_power != 1:
+        albedo = np.power(albedo, np.float32(sensor.intensity_power))
+    return np.asarray(albedo * np.float32(sensor.intensity_gain), np.float32)
+
+
+def _silent(
+    share: float,
+    albedo: NDArray[np.float32],
+    noticed: NDArray[np.bool_],
+    rng: np.random.Generator,
+) -> NDArray[np.bool_]:
+    """(C, B) bool: about `share` of the returns, the faintest ones, with some chance in it."""
+    faint = albedo * (rng.random(albedo.shape, np.float32) + np.float32(0.1))
+    some = faint[noticed][::16]
+    if not len(some):
+        return np.zeros(albedo.shape, bool)
+    return np.asarray(faint < np.quantile(some, share))
 
 
 def _sink_in(

@@ -16,7 +16,9 @@ from kd3d_core.simulation.mesh import TriangleMesh
 from kd3d_core.simulation.occupancy import Occupancy
 from kd3d_core.simulation.plans import Plot
 from kd3d_core.simulation.plans import Street
+from kd3d_core.simulation.porches import pillar_fence
 from kd3d_core.simulation.primitives import box
+from kd3d_core.simulation.shopfronts import draw_ground_floor
 from kd3d_core.simulation.vegetation import bush
 from kd3d_core.simulation.vegetation import hedge
 from kd3d_core.simulation.vegetation import tall_grass
@@ -47,14 +49,17 @@ class Layout:
 
     def __init__(
         self, street: Street, occupancy: Occupancy, rng: Generator, near: tuple[float, float],
-        vegetation: float,
+        vegetation: float, *, varied: bool = False,
     ) -> None:  # fmt: skip
         self.street = street
         self.road = street.road
         self.occupancy = occupancy
         self.rng = rng
+        # Of its own, so that the rest of a street is the same with and without shops.
+        self.front_rng = rng.spawn(1)[0]
         self.near = near
         self.vegetation = vegetation
+        self.varied = varied
         self.meshes: list[TriangleMesh] = []
         self.bays: list[tuple[float, float, float]] = []
 
@@ -159,13 +164,16 @@ class Layout:
             along = plot.sign if (first == (plot.sign > 0)) else 0
             anchor += along * 4.6
             if rng.random() < 0.6:
-                mesh = garage(3.2, 6.0, rng)
+                shut = self.front_rng.random() >= plan.ground_floors.open_garages
+                mesh = garage(3.2, 6.0, rng, shut=bool(shut))
                 self.put(mesh, plot.driveway - plot.sign * 1.6, out + rng.uniform(0, 4), plot.sign)
             turn = float(rng.choice([-np.pi / 2, np.pi / 2]))
             self.bays.append((plot.driveway, plot.sign * (out - 2.9), turn))
         if wide > 4:
+            setback = out - self.road.front(plot.sign)
+            ground = draw_ground_floor(plan.ground_floors, setback, self.front_rng)
             mesh = house(wide, rng.uniform(8, 13), floors, rng, flat=bool(rng.random() < 0.25),
-                         shop=city and bool(rng.random() < 0.5))  # fmt: skip
+                         shop=city and bool(rng.random() < 0.5), ground=ground)  # fmt: skip
             self.put(mesh, anchor, out, plot.sign)
 
     def _lot(self, plot: Plot, out: float) -> None:
@@ -197,13 +205,18 @@ class Layout:
         kind = str(rng.choice(["hedge", "fence", "bushes", "none"], p=self.street.plan.fronts))
         if kind == "hedge":
             high, deep = rng.uniform(0.6, 2.2), rng.uniform(0.5, 1.3)
-            self.put(hedge(length, high, deep, rng), anchor, out + deep / 2, plot.sign)
+            mesh = hedge(length, high, deep, rng, bushy=self.varied)
+            self.put(mesh, anchor, out + deep / 2, plot.sign)
         elif kind == "fence":
             style = str(rng.choice(FENCE_KINDS, p=[0.2, 0.2, 0.4, 0.2]))
-            self.put(fence(length, style, rng), anchor, out, plot.sign)
+            mesh = fence(length, style, rng)
+            if self.front_rng.random() < self.street.plan.ground_floors.pillars:
+                mesh = pillar_fence(length, self.front_rng)
+            self.put(mesh, anchor, out, plot.sign)
         elif kind == "bushes":
             for x in np.arange(0.6, length, rng.uniform(1.2, 2.8)):
-                self.put(bush(rng), anchor + plot.sign * x, out + rng.uniform(0.6, 1.2), plot.sign)
+                mesh = bush(rng, bushy=self.varied)
+                self.put(mesh, anchor + plot.sign * x, out + rng.uniform(0.6, 1.2), plot.sign)
 
     def _garden(self, plot: Plot, front: float, setback: float) -> None:
         """Trees, shrubs, sheds and bins in the front garden."""
@@ -215,7 +228,7 @@ class Layout:
                 kind = str(rng.choice(["young", "conifer", "broad"], p=[0.6, 0.25, 0.15]))
                 self.put(tree(rng, kind, self._detail(s)), s, out, plot.sign)
             else:
-                self.put(bush(rng), s, out, plot.sign)
+                self.put(bush(rng, bushy=self.varied), s, out, plot.sign)
         if rng.random() < 0.45:
             name = str(rng.choice(list(_GARDEN), p=list(_GARDEN.values())))
             s = rng.uniform(plot.s0 + 1, plot.s1 - 1)
@@ -224,7 +237,8 @@ class Layout:
                 PROPS[name](rng), s, front + rng.uniform(1.2, max(setback, 2)), plot.sign, turn
             )
         if rng.random() < 0.12 and setback > 3.5:  # a clipped hedge block of a car's size
-            mesh = hedge(rng.uniform(2.5, 5), rng.uniform(1.2, 1.8), rng.uniform(1.2, 2), rng)
+            long, high, deep = rng.uniform([2.5, 1.2, 1.2], [5, 1.8, 2])
+            mesh = hedge(long, high, deep, rng, bushy=self.varied)
             self.put(mesh, rng.uniform(plot.s0, plot.s1 - 3), front + 2.2, plot.sign)
 
     def _kerbside(self, sign: int) -> None:

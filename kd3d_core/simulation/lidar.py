@@ -27,6 +27,7 @@ from kd3d_core.simulation.tracing import Surfaces
 from kd3d_core.simulation.tracing import World
 from kd3d_core.simulation.tracing import look_into_puddles
 from kd3d_core.simulation.tracing import look_through_panes
+from kd3d_core.simulation.wear import Wear
 
 
 class Lidar:
@@ -68,6 +69,7 @@ class Lidar:
         self.mount = mount or Mount()
         self.motion_compensated = motion_compensated
         self.unit = effects.Unit.make(sensor, seed)
+        self._wear = Wear.draw(seed)
         self._parked = [is_parked(actor.path) for actor in scene.actors]
         still = [
             actor.mesh.moved(actor.path.pose(0.0))
@@ -164,6 +166,7 @@ class Lidar:
     ) -> effects.Measurement:
         """What the sensor reports, nuisances included."""
         nuisances, sensor = self.nuisances, self.sensor
+        echoes.gain *= self._wear.factor(sweep, echoes.distance)
         spoil.fade(echoes, nuisances.extinction)
         spoil.lengthen(echoes, nuisances.ghosts, rng)
         measured = effects.measure(sensor, self.unit, echoes, rng)

@@ -36,7 +36,7 @@ OPTICS: dict[Material, Optics] = {
     Material.FACADE: Optics(0.52, 0.14, 0.60, 0.25),
     Material.BRICK: Optics(0.46, 0.20, 0.60, 0.25),
     Material.GLASS: Optics(0.10, 0.50, 2.00, 2.00),
-    Material.PAINT_DARK: Optics(0.09, 0.60, 0.70, 1.00),
+    Material.PAINT_DARK: Optics(0.11, 0.60, 0.70, 1.00),
     Material.PAINT_LIGHT: Optics(0.48, 0.45, 0.70, 0.90),
     Material.METAL: Optics(0.38, 0.45, 0.80, 1.00),
     Material.RUBBER: Optics(0.12, 0.40, 0.60, 0.50),

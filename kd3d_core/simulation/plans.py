@@ -11,6 +11,8 @@ from kd3d_core.simulation.mesh import Material
 from kd3d_core.simulation.road import Opening
 from kd3d_core.simulation.road import Road
 from kd3d_core.simulation.road import Side
+from kd3d_core.simulation.shopfronts import WALLED
+from kd3d_core.simulation.shopfronts import FrontShares
 
 StreetKind = Literal["residential", "suburban", "urban", "plaza", "country", "highway"]
 STREET_KINDS: tuple[StreetKind, ...] = (
@@ -48,6 +50,7 @@ class StreetPlan:
         trucks: Per 100 m.
         buses: Per 100 m.
         curvature: Largest [1/m].
+        ground_floors: Chances of shop windows, arcades, porches, pillars and open garages.
     """
 
     share: float
@@ -75,6 +78,7 @@ class StreetPlan:
     trucks: float
     buses: float
     curvature: float
+    ground_floors: FrontShares = WALLED
 
 
 PLANS: dict[StreetKind, StreetPlan] = {

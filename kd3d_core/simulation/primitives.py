@@ -158,6 +158,14 @@ def quads(corners: ArrayLike, material: ArrayLike) -> TriangleMesh:
     return triangles(points, faces, np.repeat(kind, 2))
 
 
+def upright(rows: NDArray[np.float64], y: float) -> NDArray[np.float64]:
+    """(N, 4, 3) corners of (N, 4) rectangles x0, x1, z0, z1 at depth y [m], for `quads`."""
+    x0, x1, z0, z1 = rows.T
+    deep = np.full(len(rows), y)
+    corners = [(x0, z0), (x1, z0), (x1, z1), (x0, z1)]
+    return np.stack([np.stack([x, deep, z], axis=1) for x, z in corners], axis=1)
+
+
 @lru_cache(maxsize=4)
 def _icosphere(detail: int) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     """Unit sphere: (V, 3) vertices and (20 * 4^detail, 3) faces."""

@@ -146,8 +146,8 @@ class Road:
         """Whether `s` is within `margin` [m] of a side road or driveway on that side."""
         return any(o.sign == sign and abs(s - o.s) < o.half_width + margin for o in self.openings)
 
-    def surface(self, rng: Generator) -> list[TriangleMesh]:
-        """The ground and the lane marks."""
+    def surface(self, rng: Generator, rough: float = 1.0) -> list[TriangleMesh]:
+        """The ground, `rough` times as uneven as a good road, and the lane marks."""
         s = np.arange(self.start, self.end + 1e-6, 3.0)
         edges = [
             o.s + k * (o.half_width + e)
@@ -173,8 +173,8 @@ class Road:
         t = np.unique(np.round(columns, 4))
         points = self.world(s[:, None], t[None])
         # Unevenness that the eye hardly sees: the sensor's rings on real ground are not circles.
-        rough = np.where(np.abs(t) > max(self.front(1), self.front(-1)), 0.02, 0.004)
-        points[..., 2] += rng.normal(0, 1, points.shape[:2]) * rough
+        uneven = np.where(np.abs(t) > max(self.front(1), self.front(-1)), 0.02, 0.004) * rough
+        points[..., 2] += rng.normal(0, 1, points.shape[:2]) * uneven
         return [grid(points, self._materials(s, t)), *self._marks()]
 
     def _materials(self, s: NDArray[np.float64], t: NDArray[np.float64]) -> NDArray[np.uint8]:

@@ -40,10 +40,13 @@ class SensorModel(Config):
         loss: Share of pulses lost for no reason in the scene.
         noise_returns: Share of firings without an echo that report a random range.
         intensity_gain: Reported intensity of an ideal white diffuse surface.
+        intensity_power: Exponent of the response: above 1 dark surfaces come out darker still.
         intensity_floor: What is taken off before an intensity is reported as above zero.
         intensity_range: Up to this range intensity is compensated for distance [m].
         intensity_levels: Number of steps between 0 and full intensity.
         beam_gain_spread: Standard deviation over the beams of the log of their intensity gain.
+        most_silent: Largest share of returns, of the faintest surfaces, that come without any
+            intensity; each unit has a share of its own up to this.
     """
 
     name: str
@@ -63,13 +66,15 @@ class SensorModel(Config):
     pulse_length: float = Field(default=1.0, ge=0)
     range_10: float = Field(default=50.0, gt=0)
     detection_softness: float = Field(default=2.0, gt=0)
-    loss: float = Field(default=0.004, ge=0, lt=1)
+    loss: float = Field(default=0.002, ge=0, lt=1)
     noise_returns: float = Field(default=0.0002, ge=0, lt=1)
     intensity_gain: float = Field(default=0.4, gt=0)
+    intensity_power: float = Field(default=1.0, gt=0)
     intensity_floor: float = Field(default=0.0, ge=0)
     intensity_range: float = Field(default=100.0, gt=0)
     intensity_levels: int = Field(default=255, gt=0)
     beam_gain_spread: float = Field(default=0.05, ge=0)
+    most_silent: float = Field(default=0.1, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _fits(self) -> "SensorModel":

@@ -62,8 +62,9 @@ def _recorded(vlp32c: tuple[Beams, Beams]) -> list[SensorModel]:
     return [
         SensorModel(  # Argoverse 2: two VLP-32C one above the other, the lower one upside down
             name="vlp32c-pair", elevation_deg=elevation, azimuth_offset_deg=offset,
-            azimuth_steps=1800, max_range=200.0, range_10=100.0, range_resolution=0.004,
-            intensity_gain=0.2, beam_gain_spread=0.25,
+            azimuth_steps=1800, max_range=200.0, range_10=130.0, range_resolution=0.004,
+            range_noise=0.012, range_bias=0.02, loss=0.001,
+            intensity_gain=0.65, intensity_power=3.0, beam_gain_spread=0.25, most_silent=0.03,
         ),
         SensorModel(  # Waymo: 64 beams of 2650 steps, denser towards the horizon
             name="top64", elevation_deg=dense_about(-17.6, 2.4, 64, 0.8, 1.35),

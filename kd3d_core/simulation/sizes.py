@@ -3,7 +3,8 @@
 The figures of cars, vans, trucks, pedestrians and cyclists come from the 7,470 labelled frames of
 KITTI's object benchmark through `scripts/fit_label_statistics.py`: mean and covariance of the log
 of (length, width, height), clipped to the 0.5 and 99.5 percentiles. KITTI labels neither buses nor
-motorcycles: those are typical dimensions of the vehicles on European roads.
+motorcycles: those are typical dimensions of the vehicles on European roads, as are those of cars
+with two seats.
 """
 
 from dataclasses import dataclass
@@ -72,6 +73,7 @@ TRUCK = SizeModel(  # KITTI "Truck", 1,094 labels
     (5.42, 2.06, 2.32),
     (16.79, 3.01, 4.2),
 )
+MICROCAR = _typical((2.6, 1.56, 1.54), (0.045, 0.04, 0.03))
 PEDESTRIAN = SizeModel(  # KITTI "Pedestrian", 4,435 labels
     (-0.2206, -0.4395, 0.5632),
     ((0.10891, 0.01907, 0.00546), (0.01907, 0.04886, 0.00243), (0.00546, 0.00243, 0.00444)),

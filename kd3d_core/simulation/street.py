@@ -19,8 +19,10 @@ from kd3d_core.simulation.road import REACH
 from kd3d_core.simulation.road import Road
 from kd3d_core.simulation.scene import Scene
 from kd3d_core.simulation.scene import Trajectory
+from kd3d_core.simulation.strewing import strew
 from kd3d_core.simulation.traffic import Traffic
 from kd3d_core.simulation.variety import VARIED_SHARES
+from kd3d_core.simulation.variety import draw_micro_share
 from kd3d_core.simulation.variety import draw_stretch
 from kd3d_core.simulation.variety import vary_plan
 
@@ -64,7 +66,8 @@ def make_scene(seed: int, config: SceneConfig = _DEFAULT, *, varied: bool = Fals
     Args:
         seed: Any non-negative integer.
         config: Length, kind and densities.
-        varied: Also vary what the kind of street is by itself: car parks, canyons, jams, crowds.
+        varied: Also vary what the kind of street is by itself: car parks, canyons, jams, crowds;
+            and strew clutter, with bushier plants and rougher ground.
     """
     rng = np.random.default_rng(seed)
     chance = np.random.default_rng([seed, 0x5C31]) if varied else None
@@ -81,12 +84,17 @@ def make_scene(seed: int, config: SceneConfig = _DEFAULT, *, varied: bool = Fals
     occupancy = Occupancy(np.arange(0, config.duration + STEP, STEP))
     ego = _ego_path(street.road, occupancy.times, speed, rng)
     occupancy.add(np.column_stack([ego.position[:, :2], ego.yaw]), EGO_SIZE)
-    layout = Layout(street, occupancy, rng, (-40.0, way + 40.0), config.vegetation)
+    near = (-40.0, way + 40.0)
+    layout = Layout(street, occupancy, rng, near, config.vegetation, varied=varied)
     layout.build()
-    ground = street.road.surface(rng)
+    rough = 1.0 if chance is None else float(chance.uniform(0.7, 2.5))
+    ground = street.road.surface(rng, rough)
     stretch = (1.0, 1.0, 1.0) if chance is None else draw_stretch(chance)
-    traffic = Traffic(street, occupancy, rng, (-55.0, way + 55.0), stretch)
+    micro = 0.0 if chance is None else draw_micro_share(chance)
+    traffic = Traffic(street, occupancy, rng, (-55.0, way + 55.0), stretch, micro)
     _populate(traffic, layout.bays, rng, config)
+    if chance is not None:  # last, so that it takes nobody's way
+        strew(layout, chance)
     static = TriangleMesh.join([*ground, *layout.meshes])
     return Scene(static, tuple(traffic.actors), ego, config.duration)
 

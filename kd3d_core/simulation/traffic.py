@@ -20,12 +20,15 @@ from kd3d_core.simulation.scene import Trajectory
 from kd3d_core.simulation.two_wheelers import cyclist_mesh
 from kd3d_core.simulation.two_wheelers import motorcycle_mesh
 from kd3d_core.simulation.vehicles import car_mesh
+from kd3d_core.simulation.vehicles import microcar_mesh
 from kd3d_core.simulation.vehicles import van_mesh
 
 Maker = Callable[[Generator], tuple[TriangleMesh, NDArray[np.float64]]]
 
 #: Vans among cars, from KITTI's counts of both labels.
 VAN_SHARE = 0.092
+#: No car or van is longer, wider or higher [m], wherever it is.
+LARGEST = (7.2, 2.5, 3.0)
 
 
 def any_car(rng: Generator) -> tuple[TriangleMesh, NDArray[np.float64]]:
@@ -49,6 +52,7 @@ class Traffic:
     Attributes:
         actors: Those added so far.
         stretch: (3,) factors on length, width and height of cars: KITTI's are small German ones.
+        micro: Share of cars with two seats, which are as long everywhere.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class Traffic:
         rng: Generator,
         span: tuple[float, float],
         stretch: tuple[float, float, float] = (1.0, 1.0, 1.0),
+        micro: float = 0.0,
     ) -> None:
         self.street = street
         self.road = street.road
@@ -65,15 +70,19 @@ class Traffic:
         self.rng = rng
         self.span = span
         self.stretch = np.array(stretch)
+        self.micro = micro
         self.actors: list[Actor] = []
 
     def _make(self, name: str) -> tuple[TriangleMesh, NDArray[np.float64]]:
         """A mesh of the class and the size of its box."""
+        if name == "car" and self.micro and self.rng.random() < self.micro:
+            return microcar_mesh(self.rng)
         mesh, size = MAKERS[name](self.rng)
         if name != "car" or (self.stretch == 1).all():
             return mesh, size
-        vertices = (mesh.vertices * self.stretch).astype(np.float32)
-        return TriangleMesh(vertices, mesh.faces, mesh.material), size * self.stretch
+        large = np.minimum(size * self.stretch, LARGEST)
+        vertices = (mesh.vertices * (large / size)).astype(np.float32)
+        return TriangleMesh(vertices, mesh.faces, mesh.material), large
 
     def parked(self, name: str, s: float, t: float, turn: float, margin: float = 0.3) -> bool:
         """Stand an actor at (s, t) [m], turned against the road by `turn` [rad]."""

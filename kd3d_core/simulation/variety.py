@@ -7,6 +7,7 @@ from numpy.random import Generator
 
 from kd3d_core.simulation.plans import StreetKind
 from kd3d_core.simulation.plans import StreetPlan
+from kd3d_core.simulation.shopfronts import draw_shares
 
 #: Shares of the kinds of streets where they are varied: more of the rare ones.
 VARIED_SHARES: dict[StreetKind, float] = {
@@ -24,6 +25,8 @@ def vary_plan(plan: StreetPlan, kind: StreetKind, rng: Generator) -> StreetPlan:
         trucks=plan.trucks * float(factor[0]),
         buses=plan.buses * float(factor[1]),
         motorcycles=plan.motorcycles * float(factor[2]),
+        # Chance of its own: all else stays what it is without shops.
+        ground_floors=draw_shares(kind, rng.spawn(1)[0]),
     )
     if jam:
         plan = replace(plan, speed=(0.0, 4.0), moving=plan.moving * 3)
@@ -45,8 +48,14 @@ def vary_plan(plan: StreetPlan, kind: StreetKind, rng: Generator) -> StreetPlan:
 
 def draw_stretch(rng: Generator) -> tuple[float, float, float]:
     """How much larger cars are here than in KITTI: length, width, height."""
-    # Means of 4.5 x 1.8 x 1.6 m in Europe to 4.9 x 2.0 x 1.8 m in North America, against
-    # KITTI's 3.9 x 1.6 x 1.5 m.
-    share = rng.uniform(0, 1)
-    length, width, height = 1 + share * np.array([0.26, 0.22, 0.2]) + rng.normal(0, 0.02, 3)
+    # From Japan's kei cars and old towns (3.5 x 1.5 x 1.55 m) over KITTI's 3.9 x 1.6 x 1.5 m to
+    # 4.9 x 2.0 x 1.8 m in North America; small cars are narrow, but no lower.
+    share = rng.triangular(-0.32, 0.0, 1.0)
+    span = np.array([0.26, 0.22, 0.2 if share > 0 else -0.05])
+    length, width, height = np.maximum(1 + share * span + rng.normal(0, 0.02, 3), 0.89)
     return float(length), float(width), float(height)
+
+
+def draw_micro_share(rng: Generator) -> float:
+    """Share of cars under 2.9 m: none in many places, a twentieth and more in old towns."""
+    return float(0.09 * rng.beta(0.8, 2.4))

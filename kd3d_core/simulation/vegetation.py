@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from kd3d_core.simulation.mesh import Material
 from kd3d_core.simulation.mesh import TriangleMesh
+from kd3d_core.simulation.primitives import box
 from kd3d_core.simulation.primitives import ellipsoid
 from kd3d_core.simulation.primitives import leaves
 from kd3d_core.simulation.primitives import loft
@@ -98,12 +99,18 @@ def _conifer(rng: Generator, detail: float) -> TriangleMesh:
     )
 
 
-def bush(rng: Generator, height: float | None = None) -> TriangleMesh:
-    """A shrub on z = 0: an opaque core with leaves round it."""
+def bush(rng: Generator, height: float | None = None, *, bushy: bool = False) -> TriangleMesh:
+    """A shrub on z = 0: an opaque core with leaves round it; `bushy`: leaves all through it."""
     height = height or rng.uniform(0.5, 2.2)
     radii = np.array([rng.uniform(0.45, 0.9), rng.uniform(0.45, 0.9), 0.55]) * height
     center = np.array([0, 0, 0.45 * height])
     count = int(np.clip(90 * height, 60, 220))
+    if bushy:
+        at = _directions(count, rng) * rng.uniform(0.15, 1.08, (count, 1)) ** 0.5 * radii + center
+        size = (0.11 + 0.05 * height) * rng.uniform(0.5, 1.4, count)
+        crown = leaves(at, size, rng, Material.FOLIAGE)
+        stems = _branches(np.array([0, 0, -0.05]), center, 0.8 * radii, 4, 0.02, rng)
+        return TriangleMesh.join([stems, crown])
     return TriangleMesh.join(
         [
             ellipsoid(center, 0.62 * radii, Material.FOLIAGE),
@@ -112,11 +119,18 @@ def bush(rng: Generator, height: float | None = None) -> TriangleMesh:
     )
 
 
-def hedge(length: float, height: float, depth: float, rng: Generator) -> TriangleMesh:
-    """A clipped hedge along x from 0 to `length`, centred on y = 0, on z = 0."""
+def hedge(
+    length: float, height: float, depth: float, rng: Generator, *, bushy: bool = False
+) -> TriangleMesh:
+    """A clipped hedge along x from 0 to `length`, centred on y = 0, on z = 0.
+
+    A `bushy` one lets rays some way in: its body is thin, and the leaves before it stand deep.
+    """
     count = max(int(length / 0.45), 3)
     x = np.linspace(0, length, count + 1)
     half = depth / 2
+    if bushy:
+        return _bushy_hedge(length, height, half, rng)
     y = np.array([half, half, 0.8 * half, -0.8 * half, -half, -half])
     z = np.array([-0.3, 0.6 * height, 0.97 * height, 0.97 * height, 0.6 * height, -0.3])
     rings = np.empty((len(x), 6, 3))
@@ -132,6 +146,29 @@ def hedge(length: float, height: float, depth: float, rng: Generator) -> Triangl
     at[~flank, 2] = height + rng.normal(0, 0.05, (~flank).sum())
     return TriangleMesh.join(
         [body, leaves(at, rng.uniform(0.06, 0.14, total), rng, Material.FOLIAGE)]
+    )
+
+
+def _bushy_hedge(length: float, height: float, half: float, rng: Generator) -> TriangleMesh:
+    """A narrow core, and leaves through the outer 0.35 m on both flanks and on top."""
+    deep = min(0.35, 0.8 * half)
+    count = int(min(length * (2 * height + 2 * half) * 30, 1100))
+    # Long hedges have fewer leaves a metre than they would need: larger ones make up for it.
+    size = min(0.2 * np.sqrt(max(length * (2 * height + 2 * half) * 30 / 1100, 1.0)), 0.3)
+    at = rng.uniform([0, -half, 0], [length, half, height], (count, 3))
+    inward = deep * rng.uniform(0, 1, count) ** 1.5
+    flank = rng.random(count) < 2 * height / (2 * height + 2 * half)
+    at[flank, 1] = np.sign(at[flank, 1]) * (half - inward[flank])
+    at[~flank, 2] = height - inward[~flank]
+    core = half - 0.8 * deep
+    body = np.array([length, 2 * core, max(height - 0.8 * deep, 0.2)])
+    return TriangleMesh.join(
+        [
+            box(
+                (length / 2, 0, body[2] / 2 - 0.15), body + np.array([0, 0, 0.3]), Material.FOLIAGE
+            ),
+            leaves(at, size * rng.uniform(0.6, 1.4, count), rng, Material.FOLIAGE),
+        ]
     )
 
 

@@ -14,6 +14,7 @@ from kd3d_core.simulation.primitives import tubes
 from kd3d_core.simulation.shell import Shell
 from kd3d_core.simulation.shell import body_shell
 from kd3d_core.simulation.sizes import CAR
+from kd3d_core.simulation.sizes import MICROCAR
 from kd3d_core.simulation.sizes import VAN
 
 #: Body styles of passenger cars.
@@ -39,6 +40,11 @@ CAR_STYLES: dict[str, Shell] = {
         pillars=(0.46,), seats=(0.42,), open_deck=True,
     ),
 }  # fmt: skip
+#: A car with two seats and hardly a bonnet, as short as a large one is wide.
+MICRO = Shell(
+    (0.12, 0.38), (0.84, 0.97), 0.52, 0.62, 0.63, 0.58, axles=(0.165, 0.86), clearance=0.18,
+    wheel_radius=0.29, pillars=(0.66,), seats=(0.55,),
+)  # fmt: skip
 _CAR_SHARES = {
     "hatchback": 0.34, "city": 0.12, "saloon": 0.15, "estate": 0.16,
     "suv": 0.08, "mpv": 0.11, "coupe": 0.03, "pickup": 0.01,
@@ -110,6 +116,13 @@ def car_mesh(rng: Generator, style: str | None = None) -> tuple[TriangleMesh, ND
     parts = body_shell(shell, size.tolist(), paint, rng)
     if rng.random() < 0.12:
         parts.append(_roof_rails(size))
+    return fitted(TriangleMesh.join(parts), size), size
+
+
+def microcar_mesh(rng: Generator) -> tuple[TriangleMesh, NDArray[np.float64]]:
+    """A car of 2.4 to 2.9 m: mesh and (3,) size [m] as of `car_mesh`."""
+    size = MICROCAR.draw(rng)
+    parts = body_shell(_varied(MICRO, rng), size.tolist(), draw_paint(rng), rng)
     return fitted(TriangleMesh.join(parts), size), size
 
 

@@ -153,14 +153,15 @@ def test_a_frame_of_a_random_drive_knows_its_height_and_repeats():
     assert edges[histogram.argmax()] == pytest.approx(-frame.sensor_height, abs=0.25)
 
 
-def test_varied_streets_have_larger_cars():
+def test_varied_streets_have_cars_of_other_sizes():
     bare = SceneConfig(street="residential", duration=1, vegetation=0)
-    plain, varied, again = (make_scene(20, bare, varied=v) for v in (False, True, True))
+    varied, again = (make_scene(20, bare, varied=True) for _ in range(2))
 
     def length(street):
         return np.mean([actor.size[0] for actor in street.actors if actor.label == 0])
 
-    assert length(varied) > 1.05 * length(plain)
+    places = [length(make_scene(seed, bare, varied=True)) for seed in range(20, 26)]
+    assert max(places) > 1.1 * min(places)
     np.testing.assert_array_equal(again.static.vertices, varied.static.vertices)
     for actor in varied.actors:
         reach = np.abs(actor.mesh.vertices).max(0)
