@@ -57,5 +57,5 @@ kd3d_core/data/kd3d-tiny.kd3d: runs/multi_student_last/model.ckpt
 
 kd3d_core/data/kd3d-tiny-int8.kd3d: kd3d_core/data/kd3d-tiny.kd3d
 	$(KD3D) compile $< --precision fp32 --precision int8 --data data/multi/val --frames 192 \
-		--calibration data/multi/train --out runs/compiled
+		--calibration data/multi/train --thresholds data/multi/unseen --out runs/compiled
 	cp runs/compiled/$(@F) $@

@@ -16,6 +16,8 @@ from kd3d_core.codec.decode import DecodeConfig
 from kd3d_core.codec.grid import BevGrid
 from kd3d_core.codec.grid import BevImageInput
 from kd3d_core.codec.heads import head_channels
+from kd3d_core.frame import Frame
+from kd3d_core.geometry.boxes import Boxes3D
 from kd3d_core.pointcloud import PointCloud
 from kd3d_core.runtime.bundle import write_bundle
 from kd3d_core.runtime.manifest import Manifest
@@ -87,3 +89,23 @@ def clump(x: float, y: float, count: int = 200) -> PointCloud:
     generator = np.random.default_rng(0)
     xyz = generator.uniform((x - 0.05, y - 0.05, -2), (x + 0.05, y + 0.05, 1), (count, 3))
     return PointCloud.from_arrays(xyz, np.full(count, 0.5))
+
+
+def labelled(count: int) -> list[Frame]:
+    """Frames of a dense clump labelled as a car, and a thin one that is none and scores less."""
+    generator = np.random.default_rng(0)
+    frames = []
+    for number in range(count):
+        x, y = generator.uniform(-8, -2), generator.uniform(2, 8)
+        cell = np.floor(np.array([x, y]) / 0.64) * 0.64 + 0.32
+        points = [clump(*cell).points, clump(6.0, -6.0, 6).points]
+        truth = Boxes3D.make([[*cell, -1]], [SIZE], [np.pi / 2], [0])
+        frames.append(
+            Frame(
+                cloud=PointCloud(np.concatenate(points)),
+                source=str(number),
+                boxes=truth,
+                num_points=np.array([200]),
+            )
+        )
+    return frames

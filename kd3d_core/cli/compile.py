@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kd3d_core.cli.compile_compare import Quality
     from kd3d_core.cli.compile_engines import Engines
     from kd3d_core.cli.compile_material import Material
+    from kd3d_core.frame import FrameDataset
     from kd3d_core.runtime.bench import Record
     from kd3d_core.runtime.bundle import Bundle
 
@@ -55,6 +56,13 @@ def compile_model(
     frames: Annotated[
         int, typer.Option(min=1, help="At most this many to judge on, evenly spread.")
     ] = 64,
+    thresholds: Annotated[
+        Path | None,
+        typer.Option(
+            help="Labelled frames to choose the score thresholds of each precision on, because "
+            "their scores differ. Default: those of MODEL."
+        ),
+    ] = None,
     passes: Annotated[int, typer.Option(min=1, help="Passes that latency is taken over.")] = 20,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads. Default: the backend's choice.")
@@ -79,9 +87,11 @@ def compile_model(
     from kd3d_core.cli.compile_material import gather
     from kd3d_core.cli.compile_show import show
     from kd3d_core.cli.compile_show import write
+    from kd3d_core.datasets.opening import open_dataset
     from kd3d_core.runtime.bundle import read_bundle
 
     console = Console()
+    labelled = None if thresholds is None else open_dataset(thresholds)
     wanted = _precisions(precision or [])
     engines = Engines.plan(_known(backend, arch or []), arch or [])
     bundle = read_bundle(model)
@@ -95,6 +105,8 @@ def compile_model(
     path = out / f"{model.stem}-precisions.json"
     write(path, bundles, found, times, material, refused)
     console.print(f"wrote {path}", highlight=False)
+    if labelled is not None:
+        _recalibrate(bundles, labelled, frames, out / model.stem, console)
     engines.build(bundles, out / "tensorrt", model.name, console)
 
 
@@ -160,7 +172,7 @@ def _made(
                 raise
             continue
         graph = engines.readable(variant.onnx)
-        path = stem.with_name(f"{stem.name}-{precision}.kd3d")
+        path = _path(stem, precision)
         bundles[precision] = Bundle(write_bundle(path, variant.manifest, graph), graph)
         console.print(f"[green]{path}[/]", highlight=False)
     return bundles, refused
@@ -178,6 +190,33 @@ def _judged(
         task = progress.add_task("judging the precisions", total=None)
         plain = engines.target == "tensorrt"
         return judge(bundles, material, lambda: progress.advance(task), plain=plain)
+
+
+def _recalibrate(
+    bundles: "dict[str, Bundle]",
+    labelled: "FrameDataset",
+    frames: int,
+    stem: Path,
+    console: "Console",
+) -> None:
+    """Write the bundles again, each with the thresholds that suit its own scores."""
+    from kd3d_core.cli.calibrate import calibrate
+    from kd3d_core.runtime.bundle import write_bundle
+
+    for precision, bundle in bundles.items():
+        found = calibrate(bundle, labelled, frames, console)
+        old = bundle.manifest
+        manifest = old.model_copy(
+            update={"decode": found.decode, "metrics": old.metrics | found.metrics()}
+        )
+        path = _path(stem, precision)
+        write_bundle(path, manifest, bundle.onnx)
+        console.print(f"{path}: thresholds {found.decode.score_threshold}", highlight=False)
+
+
+def _path(stem: Path, precision: str) -> Path:
+    """Where the bundle of a precision lies."""
+    return stem.with_name(f"{stem.name}-{precision}.kd3d")
 
 
 def _timed(

@@ -9,6 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from kd3d_core.cli.compile import compile_model
+from kd3d_core.datasets.folder_writer import write_folder
 from kd3d_core.errors import Kd3dError
 from kd3d_core.runtime.bundle import read_bundle
 from kd3d_core.runtime.bundle import write_bundle
@@ -97,6 +98,20 @@ def test_engines_of_all_precisions(tmp_path):
     times = [path.stat().st_mtime_ns for path in engines]
     run(*arguments, "--precision", "fp32")
     assert [path.stat().st_mtime_ns for path in engines] == times  # not built again
+
+
+def test_thresholds_suit_each_precisions_own_scores(tmp_path):
+    model = handmade_bundle.write(tmp_path / "handmade.kd3d")
+    before = read_bundle(model).manifest.decode.score_threshold
+    write_folder(handmade_bundle.labelled(30), tmp_path / "labelled")
+    clouds = write_clouds(tmp_path / "clouds", 1)
+    run(model, "--precision", "fp16", "--data", clouds, "--thresholds", tmp_path / "labelled",
+        "--passes", 1, "--threads", 1, "--out", tmp_path)  # fmt: skip
+    made = read_bundle(tmp_path / "handmade-fp16.kd3d").manifest
+    # Between the cars' scores and those of the thin clumps, which the old threshold let through.
+    assert made.decode.score_threshold["car"] > 0.99
+    assert made.metrics["F1/car"] == pytest.approx(1.0)
+    assert read_bundle(model).manifest.decode.score_threshold == before
 
 
 def test_only_what_was_asked_for(handmade, tmp_path):

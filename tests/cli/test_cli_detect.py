@@ -4,7 +4,6 @@ import json
 from types import SimpleNamespace
 
 import handmade_bundle
-import numpy as np
 import pytest
 import small_checkpoint
 import typer
@@ -157,21 +156,8 @@ def test_export_then_detect(tmp_path, clouds):
 
 def test_calibration_picks_the_threshold_between_right_and_wrong(model):
     from kd3d_core.cli.calibrate import calibrate
-    from kd3d_core.frame import Frame
 
-    generator = np.random.default_rng(0)
-
-    def frame(number):
-        """A dense clump labelled as a car, and a thin one that is none and scores less."""
-        x, y = generator.uniform(-8, -2), generator.uniform(2, 8)
-        cell = np.floor(np.array([x, y]) / 0.64) * 0.64 + 0.32
-        thin = handmade_bundle.clump(6.0, -6.0, 6)
-        cloud = type(thin)(np.concatenate([handmade_bundle.clump(*cell).points, thin.points]))
-        truth = Boxes3D.make([[*cell, -1]], [handmade_bundle.SIZE], [np.pi / 2], [0])
-        return Frame(cloud=cloud, source=str(number), boxes=truth, num_points=np.array([200]))
-
-    frames = [frame(i) for i in range(30)]
-    found = calibrate(read_bundle(model), frames, 25)
+    found = calibrate(read_bundle(model), handmade_bundle.labelled(30), 25)
     assert found.result.frames == 25
     threshold = found.decode.score_threshold
     assert threshold["car"] > 0.99
