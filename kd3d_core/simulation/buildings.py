@@ -181,7 +181,7 @@ def _balconies(width: float, floors: int, storey: float, rng: Generator) -> list
 
 
 def garage(width: float, depth: float, rng: Generator, *, shut: bool = True) -> TriangleMesh:
-    """A flat-roofed garage with a door set back a little, or `shut` not and empty."""
+    """A flat-roofed garage; its door, set back a little, is `shut` or rolled up."""
     high = rng.uniform(2.3, 2.8)
     panel = np.array([[0.3, width - 0.3, 0.0, 2.1]])
     frame = np.array(
