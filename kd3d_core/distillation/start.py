@@ -47,10 +47,14 @@ def start_first_channels(student: CenterPointDetector, teacher: CenterPointDetec
     """Copy the teacher's first channels into the student, batch norm statistics included.
 
     Stage goes to stage, layer to layer and branch to branch; where the teacher is deeper, the last
-    layers of each stage have no counterpart, and where the student is deeper or wider, what is
-    left keeps its own start. Encoders of different kinds stay apart, but the backbone is copied
-    also then: its filters in space are worth having, and the student's encoder learns to feed
-    them. With equal widths and depths the student becomes the teacher, bit by bit.
+    layers of each stage have no counterpart, and where the student is deeper, what is left keeps
+    its own start. Where the student is wider, its further channels keep theirs too, but what was
+    copied does not hear them at first, so that a wider network is the same function (Net2Net,
+    ICLR 2016, 1511.05641, sec. 2.2, with weights of zero in the place of copies: new channels
+    differ from the old ones and from each other from the first step). Encoders of different kinds
+    stay apart, but the backbone is copied also then: its filters in space are worth having, and
+    the student's encoder learns to feed them. With equal widths and depths the student becomes
+    the teacher, bit by bit.
 
     Args:
         student: Changed in place.
@@ -116,6 +120,7 @@ def _encoder(mine: nn.Module, theirs: nn.Module) -> int:
     for name, value in target.items():
         sizes = zip(value.shape, source[name].shape, strict=True)
         corner = tuple(slice(min(pair)) for pair in sizes)
+        value[corner[:1]] = 0  # channels that only this one has
         value[corner] = source[name][corner]
     return len(target)
 
@@ -161,8 +166,10 @@ def _convolution(layer: nn.Module, source: nn.Module, read: Parts, written: Part
         return 0
     (rows, origin), (columns, beginning) = _places(written), _places(read)
     if isinstance(layer, nn.ConvTranspose2d):  # (in, out, ...) instead of (out, in, ...)
+        layer.weight[:, rows] = 0  # channels that only the student has
         layer.weight[columns[:, None], rows] = weight[beginning[:, None], origin]
     else:
+        layer.weight[rows] = 0
         layer.weight[rows[:, None], columns] = weight[origin[:, None], beginning]
     if layer.bias is None or source.bias is None:
         return 1

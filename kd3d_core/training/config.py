@@ -175,7 +175,8 @@ class TrainConfig(Config):
     grid: BevGrid | None = None
     """Another grid than the model's own."""
     init: Path | None = None
-    """Checkpoint whose weights are the start, wherever their shapes fit; null starts fresh."""
+    """Checkpoint whose weights are the start, wherever their shapes fit. A network that is wider
+    than it starts as the same function, with channels to spare. null starts fresh."""
     data: DataConfig = DataConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     distill: DistillConfig | None = None

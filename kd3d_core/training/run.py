@@ -34,7 +34,6 @@ from kd3d_core.models.detector import build_detector
 from kd3d_core.training.callbacks import EmaCallback
 from kd3d_core.training.callbacks import ReportCallback
 from kd3d_core.training.checkpoint import Checkpoint
-from kd3d_core.training.checkpoint import load_fitting
 from kd3d_core.training.checkpoint import load_model
 from kd3d_core.training.checkpoint import read_checkpoint
 from kd3d_core.training.checkpoint import save_checkpoint
@@ -47,6 +46,7 @@ from kd3d_core.training.sources import Sources
 from kd3d_core.training.sources import in_steps
 from kd3d_core.training.sources import open_sampler
 from kd3d_core.training.sources import open_sources
+from kd3d_core.training.start import start_from
 from kd3d_core.training.start import start_student
 
 
@@ -154,7 +154,7 @@ def _build_module(
         if loss is None and labels is None:
             teacher = None  # it has said what it had to say, and would only cost time
     if config.init is not None:
-        load_fitting(detector, read_checkpoint(config.init).weights)
+        start_from(detector, config.init)
     for layer in detector.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
             layer.momentum = config.optimizer.norm_momentum

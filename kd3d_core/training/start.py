@@ -1,4 +1,6 @@
-"""A student's start from its teacher, on the frames that training will see."""
+"""Where a network starts: from a checkpoint, or a student from its teacher."""
+
+from pathlib import Path
 
 from kd3d_core.datasets.sampling import ObjectSampler
 from kd3d_core.distillation.start import start_first_channels
@@ -8,9 +10,30 @@ from kd3d_core.distillation.teacher import FrozenTeacher
 from kd3d_core.errors import Kd3dError
 from kd3d_core.models.detector import CenterPointDetector
 from kd3d_core.training.batches import collate_train
+from kd3d_core.training.checkpoint import load_fitting
+from kd3d_core.training.checkpoint import load_model
 from kd3d_core.training.config import TrainConfig
 from kd3d_core.training.samples import TrainSamples
 from kd3d_core.training.sources import Sources
+
+
+def start_from(network: CenterPointDetector, path: Path) -> None:
+    """Give the network the weights of a checkpoint as far as its shapes allow.
+
+    Tensors of the same name and shape are copied. Where the checkpoint is narrower, its channels
+    become the network's first ones and the network is the same function, ready to learn more;
+    where it is wider, its first channels are taken (`start_first_channels`).
+
+    Args:
+        network: Fresh; changed in place, on the CPU.
+        path: The checkpoint.
+
+    Raises:
+        Kd3dError: The file is missing or foreign.
+    """
+    source = load_model(path)[1]
+    if load_fitting(network, source.state_dict()):
+        start_first_channels(network, source)
 
 
 def start_student(

@@ -146,15 +146,26 @@ def test_depths_may_differ_either_way():
     assert torch.equal(student.backbone.stages[0][3][0].weight, own)
 
 
-def test_a_wider_student_keeps_its_own_start_beyond_the_teacher():
-    student, teacher = network(model(), 1), network(small(), 2)
+@pytest.mark.parametrize("kind", ["image", "pillars"])
+@pytest.mark.parametrize("tasks", [(), (("car", "truck"), ("pedestrian",))])
+def test_a_wider_student_is_the_same_function_until_it_learns(kind, tasks):
+    student = network(model(kind, tasks=tasks), 1)
+    teacher = network(small(kind=kind, tasks=tasks), 2)
     own = student.head.shared[0].weight.clone()
     start(student, teacher)
     weight, source = student.head.shared[0].weight, teacher.head.shared[0].weight
     # Two levels of 12 channels here and of 4 there.
     assert torch.equal(weight[:8, [0, 1, 2, 3, 12, 13, 14, 15]], source)
-    assert torch.equal(weight[:8, 4:12], own[:8, 4:12])
+    assert not weight[:8, 4:12].any()
     assert torch.equal(weight[8:], own[8:])
+    cloud = clouds(student.config)
+    mine, theirs = student(cloud).maps, teacher(cloud).maps
+    assert theirs.heatmap.std() > 0.01
+    for a, b in zip(mine.as_tuple(), theirs.as_tuple(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    # The new channels are heard as soon as something is learnt.
+    mine.heatmap.sum().backward()
+    assert student.backbone.stages[1][0][0].weight.grad[:7, 6:].abs().sum() > 0
 
 
 def test_encoders_of_different_kinds_stay_apart_and_the_backbone_is_copied():

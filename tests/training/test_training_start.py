@@ -16,6 +16,7 @@ from kd3d_core.training.config import CropConfig
 from kd3d_core.training.config import DataConfig
 from kd3d_core.training.run import train
 from kd3d_core.training.samples import TrainSamples
+from kd3d_core.training.start import start_from
 
 sys.path.insert(0, str(Path(__file__).parent))
 from test_training_run import toy_config
@@ -85,3 +86,28 @@ def test_load_fitting_leaves_other_shapes_alone():
     assert 0 < len(left) < len(after)
     for name in left:
         assert torch.equal(after[name], before[name])
+
+
+def test_init_from_a_narrower_model_is_the_same_function(tmp_path):
+    frames = ToyDataset(4)
+    narrow = train(toy_config(tmp_path / "a", 1), train_frames=frames, console=QUIET)
+    wide = build_detector(toy_model(width=24)).eval()
+    start_from(wide, narrow)
+    old, source = load_model(narrow)
+    config = toy_config(tmp_path, 1)
+    cloud = collate([TrainSamples(frames, config, old)[0].inputs])
+    with torch.no_grad():
+        mine, theirs = wide(cloud).maps, source(cloud).maps
+    assert theirs.heatmap.std() > 0
+    for a, b in zip(mine.as_tuple(), theirs.as_tuple(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_init_from_a_wider_model_takes_its_first_channels(tmp_path):
+    frames = ToyDataset(4)
+    config = toy_config(tmp_path / "a", 1, model=toy_model(width=32))
+    wide = train(config, train_frames=frames, console=QUIET)
+    narrow = build_detector(toy_model())
+    start_from(narrow, wide)
+    first = load_model(wide)[1].backbone.stages[0][0][0].weight[:16, :16]
+    assert torch.equal(narrow.backbone.stages[0][0][0].weight, first)
