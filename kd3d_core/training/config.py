@@ -176,7 +176,8 @@ class TrainConfig(Config):
     """Another grid than the model's own."""
     init: Path | None = None
     """Checkpoint whose weights are the start, wherever their shapes fit. A network that is wider
-    than it starts as the same function, with channels to spare. null starts fresh."""
+    than it starts as the same function, with channels to spare; one that is narrower takes its
+    first channels. null starts fresh."""
     data: DataConfig = DataConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     distill: DistillConfig | None = None
