@@ -12,6 +12,8 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from kd3d_core.datasets.simulated import INDEX
 from kd3d_core.datasets.simulated import frame_path
 from kd3d_core.datasets.simulated import read_index
@@ -65,11 +67,19 @@ def generate(
     return made
 
 
+def _settings(recorded: dict[str, Any]) -> dict[str, Any]:
+    """Those of a data set on disk, with what came after its version at the defaults."""
+    try:
+        return SimulationConfig.model_validate(recorded).model_dump(mode="json")
+    except ValidationError:
+        return recorded
+
+
 def _claim(root: Path, config: SimulationConfig) -> None:
     """Write `dataset.json`, or check that it has the same settings but for the drives."""
     wanted = config.model_dump(mode="json")
     if (root / INDEX).exists():
-        old: dict[str, Any] = dict(read_index(root).get("config", {}))
+        old = _settings(read_index(root).get("config", {}))
         differing = sorted(
             key
             for key in wanted.keys() | old.keys()

@@ -185,6 +185,16 @@ def pillar(rng: Generator) -> TriangleMesh:
     return TriangleMesh.join([shaft, plinth, cap])
 
 
+def short_column(rng: Generator) -> TriangleMesh:
+    """A column, a thick post or a gatepost as high as a person, round or square."""
+    radius, high = rng.uniform(0.06, 0.27), rng.uniform(1.1, 1.95)
+    kind = int(rng.choice([Material.CONCRETE, Material.BRICK, Material.WOOD, Material.METAL]))
+    if rng.random() < 0.4:
+        return box((0, 0, high / 2 - 0.05), (2 * radius, 2 * radius, high), kind)
+    return tubes((0, 0, -0.1), (0, 0, high), radius, kind,
+                 end_radius=radius * rng.uniform(0.7, 1.1), sides=9, caps=True)  # fmt: skip
+
+
 def fence_post(rng: Generator) -> TriangleMesh:
     """A post of a fence that is gone or hardly there."""
     wide = rng.uniform(0.07, 0.2)

@@ -39,6 +39,8 @@ class DomainConfig(Config):
         driving: Factor of `SceneConfig`.
         people: Factor of `SceneConfig`.
         riders: Factor of `SceneConfig`.
+        small_cars: Share of `SceneConfig`.
+        posts: Density of `SceneConfig`.
     """
 
     unlike: tuple[str, ...] = ()
@@ -61,6 +63,8 @@ class DomainConfig(Config):
     driving: Span = (0.6, 2.5)
     people: Span = (0.6, 3.0)
     riders: Span = (0.8, 3.5)
+    small_cars: Span = (0.0, 0.0)
+    posts: Span = (0.0, 0.0)
 
 
 def draw_mount(domain: DomainConfig, rng: Generator) -> Mount:

@@ -173,6 +173,10 @@ def _vary(drive: Drive, domain: DomainConfig, rng: np.random.Generator) -> Drive
     spans = (domain.vegetation, domain.parked, domain.driving, domain.people, domain.riders)
     names = ("vegetation", "parked", "driving", "people", "riders")
     factors = {n: float(rng.uniform(*span)) for n, span in zip(names, spans, strict=True)}
+    # Chance of its own: all else stays what it is without them.
+    extra = rng.spawn(1)[0]
+    factors["small_cars"] = float(extra.uniform(*domain.small_cars))
+    factors["posts"] = float(extra.uniform(*domain.posts))
     return replace(
         drive,
         mount=draw_mount(domain, rng),

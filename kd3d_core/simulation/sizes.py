@@ -4,7 +4,7 @@ The figures of cars, vans, trucks, pedestrians and cyclists come from the 7,470 
 KITTI's object benchmark through `scripts/fit_label_statistics.py`: mean and covariance of the log
 of (length, width, height), clipped to the 0.5 and 99.5 percentiles. KITTI labels neither buses nor
 motorcycles: those are typical dimensions of the vehicles on European roads, as are those of cars
-with two seats.
+with two seats and of the smallest with four.
 """
 
 from dataclasses import dataclass
@@ -74,6 +74,7 @@ TRUCK = SizeModel(  # KITTI "Truck", 1,094 labels
     (16.79, 3.01, 4.2),
 )
 MICROCAR = _typical((2.6, 1.56, 1.54), (0.045, 0.04, 0.03))
+CITY_CAR = _typical((3.3, 1.56, 1.52), (0.05, 0.04, 0.05))
 PEDESTRIAN = SizeModel(  # KITTI "Pedestrian", 4,435 labels
     (-0.2206, -0.4395, 0.5632),
     ((0.10891, 0.01907, 0.00546), (0.01907, 0.04886, 0.00243), (0.00546, 0.00243, 0.00444)),

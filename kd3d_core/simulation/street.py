@@ -20,6 +20,7 @@ from kd3d_core.simulation.road import Road
 from kd3d_core.simulation.scene import Scene
 from kd3d_core.simulation.scene import Trajectory
 from kd3d_core.simulation.strewing import strew
+from kd3d_core.simulation.strewing import strew_posts
 from kd3d_core.simulation.traffic import Traffic
 from kd3d_core.simulation.variety import VARIED_SHARES
 from kd3d_core.simulation.variety import draw_micro_share
@@ -45,6 +46,8 @@ class SceneConfig(Config):
         people: Pedestrians.
         riders: Cyclists and motorcyclists.
         vegetation: Trees, shrubs and grass.
+        small_cars: Share of cars of at most 3.7 m, beside those that there are anyway.
+        posts: Rows of posts, columns or shrubs as high as people, per 100 m and side.
     """
 
     duration: float = Field(default=8.0, gt=0, le=120)
@@ -55,6 +58,8 @@ class SceneConfig(Config):
     people: float = Field(default=1.0, ge=0, le=5)
     riders: float = Field(default=1.0, ge=0, le=5)
     vegetation: float = Field(default=1.0, ge=0, le=3)
+    small_cars: float = Field(default=0.0, ge=0, le=1)
+    posts: float = Field(default=0.0, ge=0, le=10)
 
 
 _DEFAULT = SceneConfig()
@@ -91,10 +96,13 @@ def make_scene(seed: int, config: SceneConfig = _DEFAULT, *, varied: bool = Fals
     ground = street.road.surface(rng, rough)
     stretch = (1.0, 1.0, 1.0) if chance is None else draw_stretch(chance)
     micro = 0.0 if chance is None else draw_micro_share(chance)
-    traffic = Traffic(street, occupancy, rng, (-55.0, way + 55.0), stretch, micro)
+    span = (-55.0, way + 55.0)
+    traffic = Traffic(street, occupancy, rng, span, stretch, micro, config.small_cars)
     _populate(traffic, layout.bays, rng, config)
     if chance is not None:  # last, so that it takes nobody's way
         strew(layout, chance)
+    if config.posts:
+        strew_posts(layout, config.posts, np.random.default_rng([seed, 0x9057]))
     static = TriangleMesh.join([*ground, *layout.meshes])
     return Scene(static, tuple(traffic.actors), ego, config.duration)
 

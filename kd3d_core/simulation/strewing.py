@@ -5,6 +5,8 @@ from numpy.random import Generator
 
 from kd3d_core.simulation.clutter import CLUTTER
 from kd3d_core.simulation.clutter import ROWS
+from kd3d_core.simulation.clutter import narrow_shrub
+from kd3d_core.simulation.clutter import short_column
 from kd3d_core.simulation.layout import Layout
 from kd3d_core.simulation.vegetation import bush
 
@@ -47,6 +49,29 @@ def strew(layout: Layout, rng: Generator) -> None:
             s, out = rng.uniform(low, high), _verge(layout, sign, rng)
             if not road.is_open(s, sign, 0.8):
                 layout.put(mesh, s, out, sign)
+
+
+def strew_posts(layout: Layout, density: float, rng: Generator) -> None:
+    """Stand rows of what is as high and as thick as people: they are in a row and never walk.
+
+    Args:
+        layout: Of the street.
+        density: Rows per 100 m and side.
+        rng: Draws where, what and how close.
+    """
+    road = layout.road
+    low, high = layout.near[0] - 15, layout.near[1] + 15
+    for sign in (1, -1):
+        for _ in range(int(rng.poisson(density * (high - low) / 100))):
+            maker = short_column if rng.random() < 0.7 else narrow_shrub
+            same = maker(rng) if rng.random() < 0.7 else None
+            start, out = rng.uniform(low, high), _place(layout, sign, rng)
+            pitch, loose = rng.uniform(0.7, 3.0), rng.uniform(0, 0.2)
+            for i in range(int(rng.integers(4, 17))):
+                s = start + i * pitch + rng.normal(0, loose)
+                if s < road.end - 3 and not road.is_open(s, sign, 0.5):
+                    mesh = same or maker(rng)
+                    layout.put(mesh, s, out + rng.normal(0, loose), sign, rng.normal(0, 0.05))
 
 
 def _place(layout: Layout, sign: int, rng: Generator) -> float:

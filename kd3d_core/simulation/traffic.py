@@ -21,6 +21,7 @@ from kd3d_core.simulation.two_wheelers import cyclist_mesh
 from kd3d_core.simulation.two_wheelers import motorcycle_mesh
 from kd3d_core.simulation.vehicles import car_mesh
 from kd3d_core.simulation.vehicles import microcar_mesh
+from kd3d_core.simulation.vehicles import small_car_mesh
 from kd3d_core.simulation.vehicles import van_mesh
 
 Maker = Callable[[Generator], tuple[TriangleMesh, NDArray[np.float64]]]
@@ -53,6 +54,7 @@ class Traffic:
         actors: Those added so far.
         stretch: (3,) factors on length, width and height of cars: KITTI's are small German ones.
         micro: Share of cars with two seats, which are as long everywhere.
+        small: Share of cars of at most 3.7 m among the others; as long everywhere, too.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Traffic:
         span: tuple[float, float],
         stretch: tuple[float, float, float] = (1.0, 1.0, 1.0),
         micro: float = 0.0,
+        small: float = 0.0,
     ) -> None:
         self.street = street
         self.road = street.road
@@ -71,12 +74,15 @@ class Traffic:
         self.span = span
         self.stretch = np.array(stretch)
         self.micro = micro
+        self.small = small
         self.actors: list[Actor] = []
 
     def _make(self, name: str) -> tuple[TriangleMesh, NDArray[np.float64]]:
         """A mesh of the class and the size of its box."""
         if name == "car" and self.micro and self.rng.random() < self.micro:
             return microcar_mesh(self.rng)
+        if name == "car" and self.small and self.rng.random() < self.small:
+            return small_car_mesh(self.rng)
         mesh, size = MAKERS[name](self.rng)
         if name != "car" or (self.stretch == 1).all():
             return mesh, size

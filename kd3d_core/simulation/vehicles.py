@@ -14,6 +14,7 @@ from kd3d_core.simulation.primitives import tubes
 from kd3d_core.simulation.shell import Shell
 from kd3d_core.simulation.shell import body_shell
 from kd3d_core.simulation.sizes import CAR
+from kd3d_core.simulation.sizes import CITY_CAR
 from kd3d_core.simulation.sizes import MICROCAR
 from kd3d_core.simulation.sizes import VAN
 
@@ -123,6 +124,15 @@ def microcar_mesh(rng: Generator) -> tuple[TriangleMesh, NDArray[np.float64]]:
     """A car of 2.4 to 2.9 m: mesh and (3,) size [m] as of `car_mesh`."""
     size = MICROCAR.draw(rng)
     parts = body_shell(_varied(MICRO, rng), size.tolist(), draw_paint(rng), rng)
+    return fitted(TriangleMesh.join(parts), size), size
+
+
+def small_car_mesh(rng: Generator) -> tuple[TriangleMesh, NDArray[np.float64]]:
+    """A microcar or, as often, a city car of 2.9 to 3.7 m: mesh and size [m] as of `car_mesh`."""
+    if rng.random() < 0.5:
+        return microcar_mesh(rng)
+    size = CITY_CAR.draw(rng)
+    parts = body_shell(_varied(CAR_STYLES["city"], rng), size.tolist(), draw_paint(rng), rng)
     return fitted(TriangleMesh.join(parts), size), size
 
 

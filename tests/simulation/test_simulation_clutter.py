@@ -17,6 +17,7 @@ from kd3d_core.simulation.variety import draw_stretch
 from kd3d_core.simulation.vegetation import bush
 from kd3d_core.simulation.vegetation import hedge
 from kd3d_core.simulation.vehicles import microcar_mesh
+from kd3d_core.simulation.vehicles import small_car_mesh
 
 BARE = SceneConfig(street="urban", duration=1, vegetation=0.5)
 
@@ -60,6 +61,41 @@ def test_microcars_fill_their_boxes_and_are_short():
         roof = mesh.vertices[mesh.vertices[:, 2] > 0.45 * size[2], 0]
         assert np.ptp(roof) > 0.3 * size[0]
         assert np.ptp(roof) < 0.75 * size[0]
+
+
+def test_small_cars_are_microcars_and_city_cars():
+    length = []
+    for seed in range(40):
+        mesh, size = small_car_mesh(np.random.default_rng(seed))
+        np.testing.assert_allclose(mesh.vertices.max(axis=0), size / 2, atol=1e-3)
+        length.append(size[0])
+    assert 2.3 < min(length) < 2.9
+    assert 3.4 < max(length) < 3.75
+    assert 0.3 < np.mean(np.array(length) < 2.92) < 0.7
+
+
+def test_a_street_has_the_asked_share_of_small_cars():
+    def share(wanted: float) -> float:
+        config = BARE.model_copy(update={"street": "residential", "small_cars": wanted})
+        streets = [make_scene(seed, config, varied=True) for seed in range(6)]
+        length = [actor.size[0] for s in streets for actor in s.actors if actor.label == 0]
+        return float(np.mean(np.array(length) < 3.75))
+
+    assert share(1.0) > 0.9  # few cars are micro anyway, and all others small
+    assert share(0.0) < 0.5
+
+
+def test_rows_of_posts_are_as_high_as_people_and_take_nobodys_way():
+    for seed in range(4):
+        config = BARE.model_copy(update={"posts": 4.0})
+        plain, rows = (make_scene(seed, c, varied=True) for c in (BARE, config))
+        count = len(plain.static.vertices)
+        np.testing.assert_array_equal(rows.static.vertices[:count], plain.static.vertices)
+        posts = rows.static.vertices[count:]
+        assert len(posts) > 500
+        boxes, before = rows.boxes(0.0)[0], plain.boxes(0.0)[0]
+        np.testing.assert_array_equal(boxes.center, before.center)
+        assert not boxes.contains(np.column_stack([posts, 0 * posts[:, 0]])).any()
 
 
 @pytest.mark.parametrize("name", CLUTTER)
