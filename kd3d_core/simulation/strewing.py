@@ -6,8 +6,8 @@ from numpy.random import Generator
 from kd3d_core.simulation.clutter import CLUTTER
 from kd3d_core.simulation.clutter import ROWS
 from kd3d_core.simulation.clutter import narrow_shrub
-from kd3d_core.simulation.clutter import short_column
 from kd3d_core.simulation.layout import Layout
+from kd3d_core.simulation.posts import short_column
 from kd3d_core.simulation.vegetation import bush
 
 #: Things, or rows of them, per 100 m and side, beside a quarter of what the plan has of props.
