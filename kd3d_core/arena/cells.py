@@ -102,11 +102,13 @@ def fingerprint(train: TrainConfig, teacher: str) -> str:
     for name in _NOT_DECISIVE:
         settings.pop(name, None)
     # Contents count, not where they lie.
-    for section, name in (("data", "train"), ("data", "val"), ("distill", "teacher")):
+    places = (("data", "train"), ("data", "also"), ("data", "val"), ("distill", "teacher"))
+    for section, name in places:
         settings.get(section, {}).pop(name, None)
     settings["model"] = essentials(train.model_config_resolved())
     settings["format"] = FORMAT
-    settings["data sets"] = [data_digest(train.data.train), data_digest(train.data.val)]
+    roots = [train.data.train, train.data.val, *train.data.also]
+    settings["data sets"] = [data_digest(root) for root in roots]
     if train.distill is not None:
         settings["teacher"] = teacher
     if train.init is not None:

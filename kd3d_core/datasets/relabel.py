@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kd3d_core.datasets.labels import boxes_of
 from kd3d_core.datasets.labels import drive_of
@@ -15,19 +16,25 @@ from kd3d_core.geometry.boxes import Boxes3D
 
 def with_classes(frame: Frame, classes: Sequence[str]) -> Frame:
     """The frame with the boxes of `classes` only, their labels pointing into `classes`."""
-    boxes = frame.boxes
-    if boxes is None or boxes.classes == tuple(classes):
+    if frame.boxes is None or frame.boxes.classes == tuple(classes):
         return frame
-    new = np.array([classes.index(name) if name in classes else -1 for name in boxes.classes])
-    label = new[boxes.label] if len(boxes) else boxes.label
-    keep = label >= 0
-    kept = boxes[keep]
+    boxes, keep = boxes_with_classes(frame.boxes, classes)
     return replace(
         frame,
-        boxes=replace(kept, label=label[keep], classes=tuple(classes)),
+        boxes=boxes,
         num_points=None if frame.num_points is None else frame.num_points[keep],
         track_id=None if frame.track_id is None else frame.track_id[keep],
     )
+
+
+def boxes_with_classes(
+    boxes: Boxes3D, classes: Sequence[str]
+) -> tuple[Boxes3D, NDArray[np.bool_]]:
+    """The boxes of `classes` only, their labels pointing into `classes`; and which were kept."""
+    new = np.array([classes.index(name) if name in classes else -1 for name in boxes.classes])
+    label = new[boxes.label] if len(boxes) else boxes.label
+    keep = label >= 0
+    return replace(boxes[keep], label=label[keep], classes=tuple(classes)), keep
 
 
 class Renamed:

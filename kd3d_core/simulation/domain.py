@@ -19,7 +19,7 @@ class DomainConfig(Config):
     """Ranges and chances from which each drive draws; spans are (lowest, highest).
 
     Attributes:
-        unlike: Sensors that a "random" one must not resemble, so that they stay unseen.
+        unlike: Sensors that a drawn one must not resemble, so that they stay unseen.
         car_height: Of the sensor on a car, two drives of three [m].
         tall_height: On a van, a lorry or a bus, one of six [m].
         low_height: On a robot, one of six [m].

@@ -27,8 +27,12 @@ from kd3d_core.simulation.sensors import SENSORS
 from kd3d_core.simulation.street import SceneConfig
 from kd3d_core.simulation.street import make_scene
 
-#: Stands for a sensor drawn anew for each drive.
+#: Stand for a sensor drawn anew for each drive; of the second kind, one for the surroundings.
 RANDOM = "random"
+RANDOM_NEAR = "random-near"
+
+#: Of `SceneConfig`, drawn for each drive of a domain.
+_FACTORS = ("vegetation", "parked", "driving", "people", "riders", "small_cars", "posts")
 
 
 class SimulationConfig(Config):
@@ -39,7 +43,8 @@ class SimulationConfig(Config):
         frames_per_drive: Sweeps of each.
         interval: Between the sweeps of a drive [s]; 0.1 gives every sweep of a 10 Hz sensor,
             more gives more variety for the same number of frames.
-        sensors: Names of `SENSORS`, or "random"; the drives take turns among them.
+        sensors: Names of `SENSORS`, "random" or "random-near" (`random_sensor.py`); the drives
+            take turns among them.
         seed: Of everything. Training and test data differ by it.
         height: Of the sensor above the ground [m].
         height_jitter: The height of a drive is drawn from +- this around `height` [m].
@@ -85,13 +90,26 @@ class SimulationConfig(Config):
             ) from error
         return self
 
+    @model_validator(mode="after")
+    def _domain_fits(self) -> "SimulationConfig":
+        """Refuse spans of factors that no street can have, before a drive draws one."""
+        for name in _FACTORS if self.domain is not None else ():
+            span = getattr(self.domain, name)
+            try:
+                for end in span:
+                    SceneConfig.model_validate({name: end})
+            except ValidationError as error:
+                reason = error.errors()[0]["msg"].lower()
+                raise ValueError(f"domain.{name} {list(span)}: {reason}") from error
+        return self
+
     @field_validator("sensors")
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         """Refuse sensors that there are not."""
         for name in names:
-            if name not in SENSORS and name != RANDOM:
-                known = ", ".join([*SENSORS, RANDOM])
+            if name not in SENSORS and name not in (RANDOM, RANDOM_NEAR):
+                known = ", ".join([*SENSORS, RANDOM, RANDOM_NEAR])
                 raise ValueError(f"there is no sensor {name!r}; use one of: {known}")
         return names
 
@@ -103,7 +121,7 @@ class Drive:
     Attributes:
         scene_seed: For `make_scene`.
         lidar_seed: For `Lidar`.
-        sensor: A name of `SENSORS`, or "random".
+        sensor: A name of `SENSORS`, "random" or "random-near".
         mount: Of the sensor.
         times: Of its sweeps [s].
         model: Of the sensor.
@@ -162,21 +180,21 @@ def plan_drive(config: SimulationConfig, index: int) -> Drive:
 
 def _sensor(config: SimulationConfig, name: str, index: int) -> SensorModel:
     """The sensor of drive `index`; chance of its own keeps the street the same for any sensor."""
-    if name != RANDOM:
+    if name in SENSORS:
         return SENSORS[name]
     unlike = [SENSORS[other] for other in (config.domain.unlike if config.domain else ())]
-    return draw_sensor(np.random.default_rng([config.seed, index, 1]), unlike)
+    rng = np.random.default_rng([config.seed, index, 1])
+    return draw_sensor(rng, unlike, near=name == RANDOM_NEAR)
 
 
 def _vary(drive: Drive, domain: DomainConfig, rng: np.random.Generator) -> Drive:
     """The drive in another domain."""
-    spans = (domain.vegetation, domain.parked, domain.driving, domain.people, domain.riders)
-    names = ("vegetation", "parked", "driving", "people", "riders")
-    factors = {n: float(rng.uniform(*span)) for n, span in zip(names, spans, strict=True)}
-    # Chance of its own: all else stays what it is without them.
+    # The last two have chance of their own: all else stays what it is without them.
     extra = rng.spawn(1)[0]
-    factors["small_cars"] = float(extra.uniform(*domain.small_cars))
-    factors["posts"] = float(extra.uniform(*domain.posts))
+    factors = {
+        name: float((rng if number < 5 else extra).uniform(*getattr(domain, name)))
+        for number, name in enumerate(_FACTORS)
+    }
     return replace(
         drive,
         mount=draw_mount(domain, rng),

@@ -14,15 +14,21 @@ MOST_RAYS = 150_000
 ALIKE_DEG = 0.8
 
 
-def draw_sensor(rng: Generator, unlike: Sequence[SensorModel] = ()) -> SensorModel:
-    """A spinning sensor called "random".
+def draw_sensor(
+    rng: Generator, unlike: Sequence[SensorModel] = (), near: bool = False
+) -> SensorModel:
+    """A sensor called "random", which spins; or one called "random-near".
 
     Args:
         rng: Source of chance.
         unlike: The draw is repeated until it resembles none of these.
+        near: One for the surroundings of a vehicle or robot: short reach, and a dome that hangs
+            head down, a dome that stands, or a very wide band; it spins, or scans in waves.
     """
     while True:
         sensor = _draw(rng)
+        if near:
+            sensor = _made_near(sensor, rng)
         if not any(resembles(sensor, other) for other in unlike):
             return sensor
 
@@ -78,3 +84,28 @@ def _draw(rng: Generator) -> SensorModel:
         intensity_levels=int(rng.choice([64, 100, 255, 255, 4096])),
         beam_gain_spread=float(rng.uniform(0, 0.3)),
     )
+
+
+def _made_near(sensor: SensorModel, rng: Generator) -> SensorModel:
+    """The sensor with a short reach and another field of view."""
+    lowest, highest = (((-89, -60), (-6, 8)), ((-15, 0), (30, 75)), ((-58, -30), (25, 58)))[
+        int(rng.integers(3))
+    ]
+    elevation = np.linspace(rng.uniform(*lowest), rng.uniform(*highest), sensor.beams).round(4)
+    range_10 = float(np.exp(rng.uniform(np.log(12), np.log(60))))
+    changes: dict[str, object] = {
+        "name": "random-near",
+        "elevation_deg": tuple(float(e) for e in elevation),
+        "min_range": float(rng.uniform(0.05, 0.6)),
+        "max_range": float(np.clip(range_10 * rng.uniform(1.5, 3.5), 30, 120)),
+        "range_10": range_10,
+    }
+    if rng.random() < 0.4:
+        pulses = np.exp(rng.uniform(np.log(15_000), np.log(60_000)))
+        changes |= {
+            "scan": "waves",
+            "azimuth_offset_deg": (),
+            "azimuth_steps": max(int(pulses / sensor.beams), 200),
+            "pulse_length": 0.0,
+        }
+    return SensorModel.model_validate(sensor.model_dump() | changes)

@@ -47,10 +47,12 @@ class DataConfig(Config):
 
     train: Path = Path("data/sim/train")
     """Data set to learn from."""
+    also: tuple[Path, ...] = ()
+    """More data sets to learn from in the same run, of the same layout and split."""
     val: Path | None = None
     """Data set for validation; none means no validation."""
     format: Format | None = None
-    """Layout of both (docs/data.md); null tells it by what lies in the folder."""
+    """Layout of them (docs/data.md); null tells it by what lies in the folder."""
     split: str | None = None
     """Part of `train` to learn from, in the words of the data set; null takes all."""
     val_split: str | None = None

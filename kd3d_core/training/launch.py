@@ -49,7 +49,7 @@ def prepare(
 
     Args:
         path: YAML file of a `TrainConfig`; None takes `mined_config`.
-        data: Folder of the training set.
+        data: Folder of the training set, instead of all that the file names.
         val: Folder of the validation set.
         out: Folder for the results.
         max_steps: Number of steps.
@@ -71,7 +71,7 @@ def prepare(
     if data is not None:
         if bags and not data.exists():
             raise Kd3dError(f"there is no data set {data}: mend --data, or leave it out.")
-        changed["data"]["train"] = data
+        changed["data"] |= {"train": data, "also": ()}
     if val is not None:
         changed["data"]["val"] = val
     given = {

@@ -14,6 +14,7 @@ from kd3d_core.datasets.balance import ClassBalance
 from kd3d_core.datasets.balance import cached_counts
 from kd3d_core.datasets.balance import count_classes
 from kd3d_core.datasets.caching import FramesInMemory
+from kd3d_core.datasets.joined import Joined
 from kd3d_core.datasets.opening import open_dataset
 from kd3d_core.datasets.relabel import Renamed
 from kd3d_core.datasets.sampling import ObjectSampler
@@ -70,6 +71,8 @@ class Sources:
         about: dict[str, Any] = {}
         if self.labelled is not None:
             about |= {"train": str(config.data.train), "frames": len(self.labelled)}
+            if config.data.also:
+                about["also"] = [str(path) for path in config.data.also]
             if config.data.split is not None:
                 about["split"] = config.data.split
         if self.unlabelled is not None and config.distill is not None:
@@ -116,6 +119,9 @@ def open_sources(
     if train is None and not _without_labels(config, unlabelled, console):
         train = open_frames(data, classes, data.train, data.split)
         _check_labels(train, data, classes)
+        if data.also:
+            others = [open_frames(data, classes, root, data.split) for root in data.also]
+            train = Joined([train, *others])
     if train is not None and not len(train):
         raise Kd3dError(f"{data.train} has no frames: make some with `kd3d_core simulate`.")
     sources = Sources(train, unlabelled, val)
@@ -198,12 +204,17 @@ def _cache(config: TrainConfig) -> tuple[Path, str]:
     """
     data = config.data
     root = data.train.resolve()
-    index = root / "dataset.json"
-    age = index.stat().st_mtime_ns if index.is_file() else 0
     kind = [data.format, data.split, data.sweeps, data.sweep_stride, data.class_map]
-    identity = f"{root}:{age}:{kind}"
+    kind += [_age(path) for path in data.also]
+    identity = f"{_age(root)}:{kind}"
     beside = root.is_dir() and os.access(root, os.W_OK)
     return (root / CACHE if beside else config.out / "cache"), identity
+
+
+def _age(root: Path) -> str:
+    """Where a data set lies, and when its index was written."""
+    index = root.resolve() / "dataset.json"
+    return f"{root.resolve()}:{index.stat().st_mtime_ns if index.is_file() else 0}"
 
 
 def _without_labels(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from test_simulation_lidar import IDEAL
 from test_simulation_lidar import car
 from test_simulation_lidar import driving
@@ -38,7 +39,7 @@ def config(name: str) -> SimulationConfig:
     return load_config(SimulationConfig, CONFIGS / f"{name}.yaml")
 
 
-@pytest.mark.parametrize("part", ["train", "more", "small"])
+@pytest.mark.parametrize("part", ["train", "more", "small", "near"])
 def test_unseen_sensors_are_not_trained_on(part):
     train, val, unseen = (config(f"multi_{name}") for name in (part, "val", "unseen"))
     assert len(set(unseen.sensors)) == len(unseen.sensors) == 8
@@ -49,9 +50,9 @@ def test_unseen_sensors_are_not_trained_on(part):
     assert train.seed not in {config("shipped_train").seed, val.seed, unseen.seed}
     held_back = [SENSORS[name] for name in unseen.sensors]
     drives = [plan_drive(train, index) for index in range(300)]
-    drawn = [drive.model for drive in drives if drive.sensor == "random"]
+    drawn = [drive.model for drive in drives if drive.sensor not in SENSORS]
     assert len(drawn) >= 150
-    assert {model.name for model in drawn} == {"random"}
+    assert {model.name for model in drawn} <= {"random", "random-near"}
     assert not any(resembles(model, other) for model in drawn for other in held_back)
 
 
@@ -86,6 +87,45 @@ def test_random_sensors_are_various_and_bounded():
     uneven = [np.ptp(np.diff(sensor.elevation_deg)) > 0.1 for sensor in sensors]
     assert 0.3 < np.mean(uneven) < 0.7
     assert {sensor.rate_hz for sensor in sensors} == {5.0, 10.0, 20.0}
+
+
+def test_near_sensors_look_far_up_or_down_and_not_far():
+    rng = np.random.default_rng(0)
+    sensors = [draw_sensor(rng, near=True) for _ in range(300)]
+    assert {sensor.name for sensor in sensors} == {"random-near"}
+    assert max(sensor.range_10 for sensor in sensors) <= 60
+    assert np.median([sensor.range_10 for sensor in sensors]) < 35
+    ends = np.array([(sensor.elevation_deg[0], sensor.elevation_deg[-1]) for sensor in sensors])
+    down, up = ends[:, 0] < -59, ends[:, 0] > -16
+    for kind in (down, up, ~(down | up)):
+        assert 0.2 < kind.mean() < 0.5
+    assert (ends[down, 1] < 9).all()
+    assert (ends[~down, 1] > 24).all()
+    waves = [sensor for sensor in sensors if sensor.scan == "waves"]
+    assert 0.25 < len(waves) / len(sensors) < 0.55
+    assert all(10_000 < s.beams * s.azimuth_steps < 62_000 for s in waves)
+    assert all(s.beams * s.azimuth_steps <= MOST_RAYS for s in sensors)
+
+
+def test_a_near_sensor_sees_a_drive_as_it_is_meant_to():
+    settings = SimulationConfig(
+        drives=6, frames_per_drive=1, sensors=("random-near",), seed=5, domain=DomainConfig()
+    )
+    for index in range(6):
+        drive = plan_drive(settings, index)
+        ((_, frame),) = simulate_drive(settings, index)
+        assert frame.sensor == "random-near"
+        xyz = frame.cloud.points[:, :3]
+        assert len(xyz) > 1000
+        assert np.linalg.norm(xyz, axis=1).max() < drive.model.max_range + 5
+        elevation = np.rad2deg(np.arctan2(xyz[:, 2], np.hypot(xyz[:, 0], xyz[:, 1])))
+        within = (drive.model.elevation_deg[0] - 2, drive.model.elevation_deg[-1] + 2)
+        assert np.mean((elevation > within[0]) & (elevation < within[1])) > 0.95
+
+
+def test_a_span_that_no_street_can_have_is_refused_by_name():
+    with pytest.raises(ValidationError, match=r"riders \[1.0, 6.0\].*equal to 5"):
+        SimulationConfig(domain=DomainConfig(riders=(1.0, 6.0)))
 
 
 def test_drives_of_a_domain_differ_within_its_ranges():

@@ -41,6 +41,7 @@ from kd3d_core.training.samples import TrainSamples
 from kd3d_core.training.samples import encoded
 from kd3d_core.training.sources import Sources
 from kd3d_core.training.sources import in_steps
+from kd3d_core.training.sources import open_sampler
 from kd3d_core.training.sources import open_sources
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -204,6 +205,56 @@ def test_other_names_are_mapped_and_a_silent_mistake_is_not(tmp_path):
         np.testing.assert_array_equal(found.label, frame.boxes.label)
     with pytest.raises(ValidationError):
         DataConfig(format="pcd")
+
+
+def test_data_sets_are_learnt_from_together(tmp_path):
+    first, second = drives(2)
+    # The second set knows a class more, and has the others in another order.
+    second = [
+        replace(
+            frame,
+            boxes=replace(
+                frame.boxes, classes=("pedestrian", "tram", "car"), label=2 - 2 * frame.boxes.label
+            ),
+        )
+        for frame in second
+    ]
+    write_folder(first, tmp_path / "one")
+    write_folder(second, tmp_path / "two")
+    data = DataConfig(train=tmp_path / "one", also=(tmp_path / "two",), sampling=None)
+    sources = open_sources(toy_config(tmp_path, data=data), QUIET)
+    frames = sources.labelled
+    assert len(frames) == 6
+    for i, original in enumerate([*first, *second]):
+        for boxes in (frames[i].boxes, frames.boxes(i)):
+            assert boxes.classes == frames.classes
+            assert boxes.names == original.boxes.names
+        np.testing.assert_array_equal(frames[i].cloud.points, original.cloud.points)
+    assert len({frames.drive(i) for i in range(6)}) == 2
+    with pytest.raises(IndexError):
+        frames[6]
+    described = sources.describe(toy_config(tmp_path, data=data))
+    assert described["also"] == [str(tmp_path / "two")]
+    path = tmp_path / "run.yaml"
+    path.write_text(f"model: tiny\ndata: {{train: {tmp_path}/one, also: [{tmp_path}/two]}}\n")
+    assert prepare(path).data.also == (tmp_path / "two",)
+    assert prepare(path, data=tmp_path / "two").data.also == ()
+    missing = toy_config(tmp_path, data=data.model_copy(update={"also": (tmp_path / "three",)}))
+    with pytest.raises(Kd3dError, match="three"):
+        open_sources(missing, QUIET)
+
+
+def test_objects_are_cut_out_of_all_data_sets_together(tmp_path):
+    for name, drive in zip(("one", "two"), drives(2), strict=True):
+        write_folder(drive, tmp_path / name)
+    sampling = SamplingConfig(per_class={"car": 3, "pedestrian": 3}, min_points=1)
+    alone = DataConfig(train=tmp_path / "one", sampling=sampling)
+    both = alone.model_copy(update={"also": (tmp_path / "two",)})
+    counts = []
+    for data in (alone, both, alone):
+        config = toy_config(tmp_path / "out", data=data)
+        counts.append(len(open_sampler(config, open_sources(config, QUIET), QUIET).database))
+    assert counts[0] == counts[2] < counts[1]
 
 
 def test_sweeps_are_joined_and_kept_in_memory(nuscenes, tmp_path):
