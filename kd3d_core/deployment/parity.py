@@ -25,8 +25,9 @@ from kd3d_core.runtime.manifest import Manifest
 class ParityConfig(Config):
     """How far the graph may be from the network. Rounding alone stays ten times below this."""
 
-    map_difference: float = 1e-3
-    """Largest absolute difference of any value of any map (logits, metres, ...)."""
+    map_difference: float = 5e-4
+    """Largest difference of any value of any map (logits, metres, ...), as a share of 1 + the
+    largest absolute value of that map: sums of large logits are rounded more coarsely."""
     box_distance: float = 0.01
     """Largest distance of the centres of corresponding boxes [m]."""
     score_difference: float = 1e-3
@@ -42,7 +43,7 @@ class ParityResult:
 
     Attributes:
         frames: How many clouds were compared.
-        maps: Largest absolute difference by map.
+        maps: Largest difference by map, as a share of 1 + its largest absolute value.
         boxes: Boxes of the network.
         unmatched: Boxes that one has and the other has not, other than at the threshold.
         box_distance: Largest distance of the centres of corresponding boxes [m].
@@ -131,8 +132,10 @@ def require_parity(result: ParityResult, config: ParityConfig = _DEFAULTS) -> No
 
 
 def _difference(wanted: NDArray[np.float32], found: NDArray[np.float32]) -> float:
-    """Largest absolute difference; infinite where the shapes differ, NaN where a value is."""
-    return float(np.abs(wanted - found).max()) if wanted.shape == found.shape else float("inf")
+    """Of a map, as in `ParityResult`; infinite where the shapes differ, NaN where a value is."""
+    if wanted.shape != found.shape:
+        return float("inf")
+    return float(np.abs(wanted - found).max() / (1 + np.abs(wanted).max()))
 
 
 def _decoded(maps: Sequence[NDArray[np.float32]], manifest: Manifest) -> Boxes3D:

@@ -6,6 +6,7 @@ import pytest
 from kd3d_core.codec.decode import DecodeConfig
 from kd3d_core.deployment.parity import ParityConfig
 from kd3d_core.deployment.parity import ParityResult
+from kd3d_core.deployment.parity import _difference
 from kd3d_core.deployment.parity import compare_boxes
 from kd3d_core.deployment.parity import require_parity
 from kd3d_core.errors import Kd3dError
@@ -58,3 +59,15 @@ def test_only_a_box_at_its_threshold_may_come_or_go():
     one = boxes([0, 10], [0.9, 0.32])
     assert compare_boxes(one, one[:1], MANIFEST, ParityConfig())[0] == 1
     assert compare_boxes(one[:1], one, MANIFEST, ParityConfig())[0] == 1
+
+
+def test_maps_are_compared_at_their_scale():
+    """The heatmap of empty streets is far below zero, and sums of large numbers round coarsely."""
+    unit, logits = np.linspace(-1, 1, 64, dtype=np.float32), np.full(64, -39, np.float32)
+    accepted = {"maps": {"heatmap": _difference(logits, logits + np.float32(1.5e-3))}}
+    require_parity(ParityResult(frames=1, boxes=3, **(GOOD | accepted)))
+    refused = {"maps": {"offset": _difference(unit, unit + np.float32(1.5e-3))}}
+    with pytest.raises(Kd3dError, match="offset"):
+        require_parity(ParityResult(frames=1, boxes=3, **(GOOD | refused)))
+    assert _difference(unit, unit[:-1]) == float("inf")
+    assert np.isnan(_difference(unit, np.full(64, np.nan, np.float32)))
