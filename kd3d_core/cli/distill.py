@@ -44,7 +44,7 @@ def distill(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Training data set, instead of the file's data.train. Beside bags it keeps the "
+            help="Training data set, instead of all that the file names. Beside bags it keeps the "
             "student from forgetting."
         ),
     ] = None,

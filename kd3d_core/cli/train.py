@@ -11,7 +11,7 @@ def train(
         Path, typer.Option("--config", "-c", help="YAML file of the training; see config/train.")
     ],
     data: Annotated[
-        Path | None, typer.Option(help="Training data set, instead of the file's data.train.")
+        Path | None, typer.Option(help="Training data set, instead of all that the file names.")
     ] = None,
     val: Annotated[
         Path | None, typer.Option(help="Validation data set, instead of data.val.")

@@ -31,8 +31,10 @@ from kd3d_core.simulation.street import make_scene
 RANDOM = "random"
 RANDOM_NEAR = "random-near"
 
-#: Of `SceneConfig`, drawn for each drive of a domain.
-_FACTORS = ("vegetation", "parked", "driving", "people", "riders", "small_cars", "posts")
+#: Of `SceneConfig`, drawn for each drive of a domain; the later ones with chance of their own, so
+#: that all else stays what it was before they were there.
+_FACTORS = ("vegetation", "parked", "driving", "people", "riders")
+_LATER_FACTORS = ("small_cars", "posts")
 
 
 class SimulationConfig(Config):
@@ -93,7 +95,9 @@ class SimulationConfig(Config):
     @model_validator(mode="after")
     def _domain_fits(self) -> "SimulationConfig":
         """Refuse spans of factors that no street can have, before a drive draws one."""
-        for name in _FACTORS if self.domain is not None else ():
+        if self.domain is None:
+            return self
+        for name in (*_FACTORS, *_LATER_FACTORS):
             span = getattr(self.domain, name)
             try:
                 for end in span:
@@ -189,12 +193,9 @@ def _sensor(config: SimulationConfig, name: str, index: int) -> SensorModel:
 
 def _vary(drive: Drive, domain: DomainConfig, rng: np.random.Generator) -> Drive:
     """The drive in another domain."""
-    # The last two have chance of their own: all else stays what it is without them.
-    extra = rng.spawn(1)[0]
-    factors = {
-        name: float((rng if number < 5 else extra).uniform(*getattr(domain, name)))
-        for number, name in enumerate(_FACTORS)
-    }
+    factors = {name: float(rng.uniform(*getattr(domain, name))) for name in _FACTORS}
+    own = rng.spawn(1)[0]
+    factors |= {name: float(own.uniform(*getattr(domain, name))) for name in _LATER_FACTORS}
     return replace(
         drive,
         mount=draw_mount(domain, rng),

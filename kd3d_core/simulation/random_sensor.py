@@ -12,6 +12,9 @@ from kd3d_core.simulation.sensors_more import dense_about
 MOST_RAYS = 150_000
 #: Sensors whose beams differ by less than this on average are taken for the same [deg].
 ALIKE_DEG = 0.8
+#: Spans of the lowest and the highest beam of near sensors [deg]: a dome that hangs head down, one
+#: that stands, a very wide band.
+_NEAR_BANDS = (((-89, -60), (-6, 8)), ((-15, 0), (30, 75)), ((-58, -30), (25, 58)))
 
 
 def draw_sensor(
@@ -88,9 +91,7 @@ def _draw(rng: Generator) -> SensorModel:
 
 def _made_near(sensor: SensorModel, rng: Generator) -> SensorModel:
     """The sensor with a short reach and another field of view."""
-    lowest, highest = (((-89, -60), (-6, 8)), ((-15, 0), (30, 75)), ((-58, -30), (25, 58)))[
-        int(rng.integers(3))
-    ]
+    lowest, highest = _NEAR_BANDS[int(rng.integers(len(_NEAR_BANDS)))]
     elevation = np.linspace(rng.uniform(*lowest), rng.uniform(*highest), sensor.beams).round(4)
     range_10 = float(np.exp(rng.uniform(np.log(12), np.log(60))))
     changes: dict[str, object] = {
