@@ -138,7 +138,7 @@ def check(subject: Subject, teacher: Subject | None, config: AdaptConfig) -> Non
     if (config.batch_norm or config.steps) and subject.path.suffix == ".kd3d":
         raise Kd3dError(
             f"{subject.path} is a bundle: its weights are compiled. --batch-norm and --steps need "
-            "the checkpoint (.ckpt) that it was exported from."
+            "the checkpoint (.ckpt) that it was exported from, or one of it: kd3d_core restore."
         )
     if config.steps and (teacher is None or teacher.path.suffix == ".kd3d"):
         raise Kd3dError("--steps trains on a teacher's labels: give --teacher, a checkpoint.")

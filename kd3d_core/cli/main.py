@@ -19,6 +19,7 @@ from kd3d_core.cli.evaluate import evaluate
 from kd3d_core.cli.export import export
 from kd3d_core.cli.info import info
 from kd3d_core.cli.replay import replay
+from kd3d_core.cli.restore import restore
 from kd3d_core.cli.shadow import shadow
 from kd3d_core.cli.simulate import simulate
 from kd3d_core.cli.train import train
@@ -41,6 +42,7 @@ for verb in (
     evaluate,
     card,
     export,
+    restore,
     detect,
     replay,
     shadow,

@@ -193,6 +193,8 @@ def installed_backends() -> list[str]:
 
 def _data_in_words(about: Checkpoint) -> str:
     """The data set by the end of its path: the folders above belong to the builder's machine."""
+    if "words" in about.data:  # read back from a bundle, which has nothing else
+        return str(about.data["words"])
     name = "/".join(Path(str(about.data.get("train", ""))).parts[-2:])
     frames = about.data.get("frames")
     return f"{name}, {frames} frames" if name and frames else name

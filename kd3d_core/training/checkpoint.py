@@ -34,7 +34,7 @@ class Checkpoint:
         weights: Its averaged weights by name.
         step: Training steps taken.
         training: The training configuration, as plain data.
-        data: What it was trained on, as plain data.
+        data: What it was trained on, as plain data; of a bundle that was read back, "words" alone.
         metrics: Results on the validation set (`EvalResult.to_dict`), or empty.
         teacher: Name and sha256 of the teacher's checkpoint, or None.
         intensity_map: What intensities are turned into before the network sees them, or None.
@@ -102,6 +102,11 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     if not path.is_file():
         raise Kd3dError(
             f"there is no checkpoint {path}; `kd3d_core train` prints where it leaves one."
+        )
+    if path.suffix == ".kd3d":
+        raise Kd3dError(
+            f"{path} is a bundle, not a checkpoint: make one of it with `kd3d_core restore {path} "
+            f"{path.stem}.ckpt`."
         )
     try:
         data = torch.load(path, map_location="cpu", weights_only=True)

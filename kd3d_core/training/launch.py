@@ -95,6 +95,10 @@ def prepare(
         changed["init"] = _checkpoint(student, "student")
         # Weights of another network would fit in part only, and half a student is none.
         changed |= {"model": read_checkpoint(student).model.model_dump(), "grid": None}
+    known = student or teacher
+    if path is None and known is not None:
+        # The built-in settings fit any pair, so they take the ground where the networks want it.
+        changed["data"]["ground_height"] = read_checkpoint(known).ground_height
     if bags:
         changed["distill"]["unlabelled"]["bags"] = tuple(bags)
     if topic is not None:
@@ -107,8 +111,8 @@ def _checkpoint(path: Path, role: str) -> Path:
     """The path, unless it is a bundle's."""
     if path.suffix == ".kd3d":
         raise Kd3dError(
-            f"the {role} {path} is a bundle, which holds a compiled graph: no features to learn "
-            "from and no weights to go on from. Give the checkpoint (.ckpt) that it was exported "
-            "from."
+            f"the {role} {path} is a bundle, a graph without features to learn from or weights to "
+            "go on from. Give the checkpoint (.ckpt) that it was exported from, or make one of "
+            f"it: kd3d_core restore {path} {path.with_suffix('.ckpt').name}"
         )
     return path
