@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from kd3d_core.runtime.default import default_bundle_path
+from kd3d_core.runtime.default import bundle_path
 from kd3d_ros import environment
 from kd3d_ros.demo.processes import Processes
 
@@ -172,7 +172,7 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--clouds", type=Path, required=True, help="folder of KITTI's *.bin")
-    parser.add_argument("--model", type=Path, default=default_bundle_path())
+    parser.add_argument("--model", type=Path, default=bundle_path())
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--threads", type=int, default=0, help="of the detector")
     parser.add_argument("--budget", type=float, default=80.0, help="latency_budget_ms")

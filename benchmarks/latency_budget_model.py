@@ -25,7 +25,7 @@ from kd3d_core.runtime.budget import CloudTimes
 from kd3d_core.runtime.budget import LatencyBudget
 from kd3d_core.runtime.bundle import read_bundle
 from kd3d_core.runtime.cropping import load_crops
-from kd3d_core.runtime.default import default_bundle_path
+from kd3d_core.runtime.default import bundle_path
 from kd3d_core.runtime.detector import Detector
 from kd3d_core.runtime.steps import make_steps
 
@@ -55,7 +55,7 @@ def main() -> None:
     """Measure, play and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--clouds", type=Path, required=True, help="folder of KITTI's *.bin")
-    parser.add_argument("--model", type=Path, default=default_bundle_path())
+    parser.add_argument("--model", type=Path, default=bundle_path())
     parser.add_argument("--backend", default="openvino")
     parser.add_argument("--budget", type=float, default=100.0, help="latency_budget_ms")
     parser.add_argument("--rate", type=float, default=10.0, help="clouds a second")

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from kd3d_core.runtime.default import default_bundle_path
+from kd3d_core.runtime.default import bundle_path
 from kd3d_ros import environment
 from kd3d_ros.demo.processes import Processes
 
@@ -134,7 +134,7 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    default = default_bundle_path()
+    default = bundle_path()
     parser.add_argument("--teacher", type=Path, default=default, help="bundle of the shadow")
     parser.add_argument("--student", type=Path, default=default, help="bundle of the detector")
     parser.add_argument("--threads", type=int, default=1, help="of the detector")

@@ -18,7 +18,7 @@ import numpy as np
 
 from kd3d_core.runtime.bundle import Bundle
 from kd3d_core.runtime.bundle import read_bundle
-from kd3d_core.runtime.default import default_bundle_path
+from kd3d_core.runtime.default import bundle_path
 
 #: Passes in a turn, after one that is not timed, and the pause after each [s].
 _PASSES, _PAUSE = 4, 0.02
@@ -95,7 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", type=Path, default=default_bundle_path())
+    parser.add_argument("--model", type=Path, default=bundle_path())
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--load", type=int, default=0)
     options = parser.parse_args()

@@ -17,7 +17,7 @@ from kd3d_core.runtime.backends.base import make_backend
 from kd3d_core.runtime.bundle import Bundle
 from kd3d_core.runtime.bundle import read_bundle
 from kd3d_core.runtime.bundle import write_bundle
-from kd3d_core.runtime.default import default_bundle_path
+from kd3d_core.runtime.default import bundle_path
 from kd3d_core.runtime.detector import Detector
 from kd3d_core.runtime.manifest import AdaptationRecord
 
@@ -43,7 +43,7 @@ class BundleSubject:
         Raises:
             Kd3dError: It cannot be read or run.
         """
-        path = default_bundle_path() if path is None else path
+        path = bundle_path(path)
         bundle = read_bundle(path)
         backend = make_backend("auto", bundle.onnx, largest=bundle.manifest.largest)
         return cls(path, bundle, backend)

@@ -99,13 +99,13 @@ def open_subject(path: Path | None) -> Subject:
     """The model of a file.
 
     Args:
-        path: A checkpoint (`*.ckpt`, needs torch) or a bundle (`*.kd3d`); None is the shipped
-            bundle.
+        path: A checkpoint (`*.ckpt`, needs torch) or a bundle (`*.kd3d`, or the name of a
+            shipped one); None is the shipped student in float32.
 
     Raises:
         Kd3dError: It cannot be read.
     """
-    if path is None or path.suffix == ".kd3d":
+    if path is None or path.suffix != ".ckpt":
         from kd3d_core.adaptation.bundle_subject import BundleSubject
 
         return BundleSubject.load(path)

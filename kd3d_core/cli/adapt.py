@@ -147,7 +147,7 @@ def adapt(
         "learning_rate": learning_rate,
     }
     settings = parse_config(AdaptConfig, given, "the command line")
-    path = None if model == "default" else Path(model)
+    path = Path(model)
     _check_out(out, path, teacher)
     subject = open_subject(path)
     master = None if teacher is None else open_subject(teacher)
@@ -176,7 +176,7 @@ def adapt(
     console.print(f"[green]{out}[/]: {changed}", highlight=False)
 
 
-def _check_out(out: Path | None, model: Path | None, teacher: Path | None) -> None:
+def _check_out(out: Path | None, model: Path, teacher: Path | None) -> None:
     """Refuse to overwrite what is read, and names that say no kind."""
     from kd3d_core.errors import Kd3dError
 
@@ -189,10 +189,10 @@ def _check_out(out: Path | None, model: Path | None, teacher: Path | None) -> No
             )
     if out.suffix not in (".kd3d", ".ckpt"):
         raise Kd3dError(f"--out {out}: name a bundle (*.kd3d) or a checkpoint (*.ckpt).")
-    if out.suffix == ".ckpt" and (model is None or model.suffix == ".kd3d"):
+    if out.suffix == ".ckpt" and model.suffix != ".ckpt":
         raise Kd3dError(
-            f"--out {out}: a bundle cannot become a checkpoint. Name a *.kd3d, or adapt the "
-            "checkpoint that the bundle was exported from."
+            f"--out {out}: what is adapted is a bundle. Name a *.kd3d, or make a checkpoint of it "
+            "first (kd3d_core restore) and adapt that."
         )
 
 

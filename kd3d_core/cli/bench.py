@@ -83,12 +83,12 @@ def bench(
     from kd3d_core.files import write_text
     from kd3d_core.runtime.bench import race
     from kd3d_core.runtime.bundle import read_bundle
-    from kd3d_core.runtime.default import default_bundle_path
+    from kd3d_core.runtime.default import bundle_path
 
     if data and synthetic:
         raise Kd3dError("bench: use --data or --synthetic, not both.")
     console = Console(stderr=as_json)
-    path = default_bundle_path((backend or ["auto"])[0]) if model is None else model
+    path = bundle_path(model, (backend or ["auto"])[0])
     bundle = read_bundle(path)
     clouds = bench_clouds(data, bundle)
     with ExitStack() as stack:

@@ -137,7 +137,7 @@ def _predictor(path: Path) -> "tuple[Callable[[Frame], Boxes3D], Sequence[str], 
 
     Average precision wants weak detections too, so both are read at a low score.
     """
-    if path.suffix == ".kd3d":
+    if path.suffix != ".ckpt":
         from kd3d_core.runtime.detector import Detector
 
         detector = Detector.load(path).with_decode(score_threshold=0.05)

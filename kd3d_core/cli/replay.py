@@ -70,7 +70,7 @@ def replay(
 
     recording = single_recording(bag)  # a wrong path is told before a model is compiled
     spec = ModelSpec(
-        path=bundle_path(model),
+        path=Path(model),
         backend=backend,
         precision=precision,
         threads=threads,
@@ -78,7 +78,7 @@ def replay(
     )
     other = None
     if teacher is not None:
-        fields = {"path": bundle_path(teacher), "score_threshold": None}
+        fields = {"path": Path(teacher), "score_threshold": None}
         other = spec.model_copy(update=fields).load()
     options = ReplayOptions(
         topic=topic, truth=truth, intensity_scale=intensity_scale, columns=columns
@@ -86,15 +86,6 @@ def replay(
     console = Console()
     summary = run(spec.load(), recording, out, options, teacher=other, console=console)
     _show(summary, console)
-
-
-def bundle_path(text: str) -> Path | None:
-    """The path of a model argument; None stands for the shipped bundle."""
-    if text == "teacher":
-        from kd3d_core.runtime.default import default_teacher_path
-
-        return default_teacher_path()
-    return None if text == "default" else Path(text)
 
 
 def _show(summary: "ReplaySummary", console: "Console") -> None:

@@ -42,13 +42,11 @@ def restore(
     from kd3d_core.deployment.restore import restore_checkpoint
     from kd3d_core.errors import Kd3dError
     from kd3d_core.runtime.bundle import read_bundle
-    from kd3d_core.runtime.default import default_bundle_path
-    from kd3d_core.runtime.default import default_teacher_path
+    from kd3d_core.runtime.default import bundle_path
 
     if out.suffix != ".ckpt":
         raise Kd3dError(f"{out}: a checkpoint's name ends in .ckpt.")
-    shipped = {"default": default_bundle_path, "teacher": default_teacher_path}
-    path = shipped[model]() if model in shipped else Path(model)
+    path = bundle_path(model)
     console = Console()
     bundle = read_bundle(path)
     clouds = _simulated_clouds() if data is None else _clouds_of(data)

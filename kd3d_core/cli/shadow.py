@@ -81,7 +81,6 @@ def shadow(
     """
     from rich.console import Console
 
-    from kd3d_core.cli.replay import bundle_path
     from kd3d_core.replay.models import ModelSpec
     from kd3d_core.replay.shadow import ShadowOptions
     from kd3d_core.replay.shadow import shadow as run
@@ -90,7 +89,7 @@ def shadow(
     recordings = find_recordings(bags)  # a wrong path is told before a model is compiled
     spec = ModelSpec(backend=backend, precision=precision, threads=threads)
     first, second = (
-        spec.model_copy(update={"path": bundle_path(model), "score_threshold": threshold})
+        spec.model_copy(update={"path": Path(model), "score_threshold": threshold})
         for model, threshold in ((student, student_threshold), (teacher, teacher_threshold))
     )
     options = ShadowOptions(

@@ -14,7 +14,7 @@ class ModelSpec(Config):
     """A bundle and how to run it."""
 
     path: Path | None = None
-    """A `*.kd3d` file; None is the shipped one."""
+    """See `Detector.load`."""
     backend: str = "auto"
     """See `Detector.load`."""
     precision: str = "f32"

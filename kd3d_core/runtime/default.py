@@ -1,4 +1,4 @@
-"""The models that come with the package."""
+"""The models that come with the package, and their names."""
 
 from pathlib import Path
 
@@ -8,33 +8,29 @@ from kd3d_core.errors import Kd3dError
 DEFAULT_BUNDLE = "kd3d-tiny.kd3d"
 #: The same network in int8, fitted for CPUs: see `kd3d_core.deployment.quantise`.
 DEFAULT_CPU_BUNDLE = "kd3d-tiny-int8.kd3d"
-#: What a shadow compares a student with.
-DEFAULT_TEACHER = "kd3d-teacher.kd3d"
+#: The others by the names that stand for them: what the default was distilled from.
+SHIPPED = {"teacher": "kd3d-teacher.kd3d"}
 #: The backends that run on a CPU.
 _ON_CPU = ("auto", "openvino", "onnxruntime")
 
 
-def default_bundle_path(backend: str | None = None) -> Path:
-    """The shipped bundle.
+def bundle_path(model: Path | str | None = None, backend: str | None = None) -> Path:
+    """The file of a model, wherever one is asked for.
 
     Args:
-        backend: What is to run it, as `make_backend` names it: CPUs get the one in int8, which
-            takes about half the time; None and GPUs, which choose their arithmetic themselves, the
-            one in float32.
+        model: A path; a name of `SHIPPED`; "default" or None for the shipped student.
+        backend: What is to run it, as `make_backend` names it: CPUs get the student in int8,
+            which takes about half the time; None and GPUs, which choose their arithmetic
+            themselves, the one in float32.
 
     Raises:
-        Kd3dError: This installation has none.
+        Kd3dError: A shipped model is asked for, and this installation has none.
     """
-    return _shipped(DEFAULT_CPU_BUNDLE if backend in _ON_CPU else DEFAULT_BUNDLE)
-
-
-def default_teacher_path() -> Path:
-    """The bundle of the network that the shipped one was distilled from.
-
-    Raises:
-        Kd3dError: This installation has none.
-    """
-    return _shipped(DEFAULT_TEACHER)
+    if model is None or str(model) == "default":
+        return _shipped(DEFAULT_CPU_BUNDLE if backend in _ON_CPU else DEFAULT_BUNDLE)
+    if str(model) in SHIPPED:
+        return _shipped(SHIPPED[str(model)])
+    return Path(model)
 
 
 def _shipped(name: str) -> Path:

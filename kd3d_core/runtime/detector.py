@@ -29,7 +29,7 @@ from kd3d_core.runtime.backends.cuda_pipeline import PointBackend
 from kd3d_core.runtime.bundle import Bundle
 from kd3d_core.runtime.bundle import check_signature
 from kd3d_core.runtime.bundle import read_bundle
-from kd3d_core.runtime.default import default_bundle_path
+from kd3d_core.runtime.default import bundle_path
 from kd3d_core.runtime.levelling import ByCloud
 from kd3d_core.runtime.levelling import Leveller
 from kd3d_core.runtime.levelling import Levelling
@@ -128,7 +128,8 @@ class Detector:
         """Read a bundle and compile its graph.
 
         Args:
-            path: A `*.kd3d` file; None takes the shipped one, in int8 for CPUs.
+            path: A `*.kd3d` file or the name of a shipped model (`bundle_path`); None takes the
+                shipped student, in int8 for CPUs.
             backend: "auto", "openvino", "onnxruntime", "tensorrt" or "tensorrt-rtx"; see
                 `make_backend`.
             threads: CPU threads for the network; None leaves it to the backend.
@@ -138,7 +139,7 @@ class Detector:
         Raises:
             Kd3dError: The bundle cannot be read, or the backend cannot run it.
         """
-        path = default_bundle_path(backend) if path is None else Path(path)
+        path = bundle_path(path, backend)
         bundle = read_bundle(path)
         runner = make_backend(
             backend,

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from kd3d_core.runtime.default import bundle_path
+
 
 @dataclass(frozen=True)
 class DemoOptions:
@@ -57,7 +59,7 @@ class DemoOptions:
         """ROS arguments of the detector."""
         values: dict[str, object] = {"backend": self.backend, "threads": self.threads}
         if self.model is not None:
-            values["model"] = self.model.resolve()
+            values["model"] = bundle_path(self.model).resolve()
         return ros_arguments(values, {"~/input/points": "/points"})
 
 

@@ -18,7 +18,7 @@ from kd3d_core.files import write_text
 from kd3d_core.geometry.boxes import Boxes3D
 from kd3d_core.pointcloud import PointCloud
 from kd3d_core.runtime.bundle import read_bundle
-from kd3d_core.runtime.default import default_bundle_path
+from kd3d_core.runtime.default import bundle_path
 from kd3d_core.visualization.bev import draw_bev
 from kd3d_ros import environment
 from kd3d_ros.demo.monitor import DETECTIONS
@@ -50,7 +50,7 @@ def run_demo(options: DemoOptions, console: Console, interrupted: threading.Even
         KeyboardInterrupt: `interrupted` was set before the time was over.
         Kd3dError: A process died, no detection came, or the model or the input is missing.
     """
-    bundle = options.model or default_bundle_path(options.backend)
+    bundle = bundle_path(options.model, options.backend)
     classes = read_bundle(bundle).manifest.classes
     if options.input is not None and not options.input.exists():
         raise Kd3dError(f"the input {options.input} does not exist")

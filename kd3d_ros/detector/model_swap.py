@@ -16,7 +16,7 @@ from kd3d_core.runtime.backends.tensorrt import TensorRtBackend
 from kd3d_core.runtime.bundle import Bundle
 from kd3d_core.runtime.bundle import read_bundle
 from kd3d_core.runtime.cropping import load_crops
-from kd3d_core.runtime.default import default_bundle_path
+from kd3d_core.runtime.default import bundle_path
 from kd3d_core.runtime.detector import Detector
 from kd3d_ros.detector import engine_cache
 from kd3d_ros.detector.model_view import ModelView
@@ -59,7 +59,7 @@ def load_model(settings: DetectorSettings) -> LoadedModel:
         Kd3dError: The bundle cannot be read or run, or the settings do not fit its classes.
     """
     given = Path(settings.model).expanduser() if settings.model else None
-    path = given or default_bundle_path(settings.backend)
+    path = bundle_path(given, settings.backend)
     bundle = read_bundle(path)
     slot = engine_cache.open_slot(
         settings.engine_cache,

@@ -21,8 +21,8 @@ class DetectorSettings:
     # --- the model
     model: str = parameter(
         "",
-        "Path of the bundle (*.kd3d); empty takes the one that comes with the package. While the "
-        "node runs a change takes effect when ~/load_model is called.",
+        "Path of the bundle (*.kd3d), or the name of a shipped one: teacher; empty takes the "
+        "shipped student. While the node runs a change takes effect when ~/load_model is called.",
         dynamic=True,
     )
     backend: str = parameter(

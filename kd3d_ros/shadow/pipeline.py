@@ -10,7 +10,6 @@ from rclpy.lifecycle import LifecycleNode
 from kd3d_core.datasets.mined import WorstFrames
 from kd3d_core.datasets.mined import write_mined
 from kd3d_core.errors import Kd3dError
-from kd3d_core.runtime.default import default_teacher_path
 from kd3d_core.runtime.detector import Detector
 from kd3d_core.runtime.levelling import leveller_for_stream
 from kd3d_ros.common.statistics import Statistics
@@ -151,8 +150,8 @@ def _load(settings: ShadowSettings) -> Detector:
     Raises:
         Kd3dError: It cannot be read or run.
     """
-    path = settings.teacher or default_teacher_path()
-    detector = Detector.load(path, settings.backend, settings.threads or None)
+    teacher = settings.teacher or "teacher"
+    detector = Detector.load(teacher, settings.backend, settings.threads or None)
     detector.warm_up()
     return detector.with_leveller(leveller_for_stream(detector.manifest))
 

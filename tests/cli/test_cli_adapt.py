@@ -54,7 +54,7 @@ def test_the_input_is_never_overwritten(tmp_path, clouds):
     ("words", "said"),
     [
         (("--out", "x.onnx"), "name a bundle"),
-        (("--out", "x.ckpt"), "cannot become a checkpoint"),
+        (("--out", "x.ckpt"), "make a checkpoint of it first"),
         (("--out", "x.kd3d", "--intensity", "loud"), "intensity"),
         (("--out", "x.kd3d", "--steps", "3"), "weights are compiled"),
     ],

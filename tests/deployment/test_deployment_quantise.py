@@ -21,7 +21,7 @@ from kd3d_core.deployment.quantise_guard import agreement
 from kd3d_core.deployment.quantise_guard import guarded
 from kd3d_core.errors import Kd3dError
 from kd3d_core.runtime.bundle import read_bundle
-from kd3d_core.runtime.default import default_bundle_path
+from kd3d_core.runtime.default import bundle_path
 from kd3d_core.simulation.lidar import Lidar
 from kd3d_core.simulation.sensors import SENSORS
 from kd3d_core.simulation.street import make_scene
@@ -179,7 +179,7 @@ def test_a_graph_without_convolutions_behind_the_first_is_refused():
 def shipped():
     """The shipped bundle, it in int8 by three simulated sweeps, and three more."""
     clouds = [Lidar(make_scene(s), SENSORS["hdl64e"], s).scan(0.0).cloud for s in range(1, 7)]
-    bundle = read_bundle(default_bundle_path())
+    bundle = read_bundle(bundle_path())
     inputs = list(network_inputs(bundle.manifest, clouds[:3]))
     return bundle, quantise(bundle.onnx, inputs), clouds[3:]
 

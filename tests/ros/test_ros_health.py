@@ -152,8 +152,8 @@ def test_watch_looks_now_and_then_and_does_not_flap():
 def test_real_clouds_suit_the_shipped_model(shared_data):
     from kd3d_core.datasets.clouds import read_cloud
     from kd3d_core.runtime.bundle import read_bundle
-    from kd3d_core.runtime.default import default_bundle_path
+    from kd3d_core.runtime.default import bundle_path
 
-    manifest = read_bundle(default_bundle_path()).manifest
+    manifest = read_bundle(bundle_path()).manifest
     for path in sorted((shared_data / "kitti/training/velodyne").glob("*.bin"))[::3]:
         assert judge(read_cloud(path), manifest) == {}, path

@@ -3,6 +3,7 @@
 import json
 import os
 import zipfile
+from pathlib import Path
 
 import handmade_bundle
 import pytest
@@ -12,7 +13,8 @@ from kd3d_core.runtime.bundle import check_signature
 from kd3d_core.runtime.bundle import read_bundle
 from kd3d_core.runtime.bundle import sha256
 from kd3d_core.runtime.bundle import write_bundle
-from kd3d_core.runtime.default import default_bundle_path
+from kd3d_core.runtime.default import SHIPPED
+from kd3d_core.runtime.default import bundle_path
 
 GRAPH = b"the graph" * 1000
 
@@ -125,4 +127,15 @@ def test_signature_of_the_graph_is_checked():
 def test_default_bundle_is_there_or_says_so(monkeypatch):
     monkeypatch.setattr("kd3d_core.runtime.default.DEFAULT_BUNDLE", "nothing.kd3d")
     with pytest.raises(Kd3dError, match=r"without the model nothing\.kd3d"):
-        default_bundle_path()
+        bundle_path()
+
+
+def test_shipped_models_have_names_wherever_a_path_is_asked_for(tmp_path):
+    assert read_bundle(bundle_path()).manifest.name == "kd3d-tiny"
+    assert bundle_path("default") == bundle_path()
+    assert read_bundle(bundle_path("default", "auto")).manifest.name == "kd3d-tiny-int8"
+    for name, file in SHIPPED.items():
+        assert bundle_path(Path(name)) == bundle_path(name)
+        assert bundle_path(name).name == file
+        assert read_bundle(bundle_path(name)).manifest.name == f"kd3d-{name}"
+    assert bundle_path(tmp_path / "teacher") == tmp_path / "teacher"

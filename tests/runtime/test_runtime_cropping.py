@@ -20,7 +20,7 @@ from kd3d_core.runtime.cropping import crop_bundle
 from kd3d_core.runtime.cropping import crop_grid
 from kd3d_core.runtime.cropping import difference
 from kd3d_core.runtime.cropping import load_crops
-from kd3d_core.runtime.default import default_bundle_path
+from kd3d_core.runtime.default import bundle_path
 from kd3d_core.runtime.detector import Detector
 from kd3d_core.runtime.manifest import Manifest
 from kd3d_core.runtime.onnx_shapes import resize_maps
@@ -44,7 +44,7 @@ def load(bundle: Bundle, backend: str = "auto") -> tuple[Detector, Crops]:
 @pytest.fixture(scope="module")
 def shipped():
     """The package's own network with its crops."""
-    return load(read_bundle(default_bundle_path()))
+    return load(read_bundle(bundle_path()))
 
 
 def test_the_shipped_network_can_be_cropped(shipped):

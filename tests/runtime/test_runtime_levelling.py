@@ -16,7 +16,7 @@ from kd3d_core.runtime import levelling
 from kd3d_core.runtime.backends.base import make_backend
 from kd3d_core.runtime.bundle import read_bundle
 from kd3d_core.runtime.bundle import write_bundle
-from kd3d_core.runtime.default import default_bundle_path
+from kd3d_core.runtime.default import bundle_path
 from kd3d_core.runtime.detector import Detector
 from kd3d_core.runtime.levelling import ByCloud
 from kd3d_core.runtime.levelling import ByStream
@@ -93,7 +93,7 @@ def test_bundles_without_a_height_take_clouds_as_they_come(tmp_path):
     assert found.levelling is None
     fed = encode(cloud.points, detector.manifest.grid, detector.manifest.input)
     assert found.points_in_range == fed.points_in_range
-    shipped = read_bundle(default_bundle_path()).manifest
+    shipped = read_bundle(bundle_path()).manifest
     assert shipped.ground_height_m is None or shipped.ground_height_m > 0
 
 
@@ -208,7 +208,7 @@ def test_real_cloud_in_a_vehicle_frame_is_brought_up(shared_data):
 
     pytest.importorskip("pyarrow")
     frame = open_dataset(shared_data / "argoverse2")[0]
-    bundle = read_bundle(default_bundle_path())
+    bundle = read_bundle(bundle_path())
     about = bundle.manifest.model_copy(update={"ground_height_m": HEIGHT})
     backend = make_backend("onnxruntime", bundle.onnx, threads=1)
     found = Detector(type(bundle)(about, bundle.onnx), backend)(frame.cloud)
