@@ -180,6 +180,10 @@ class TrainConfig(Config):
     """Checkpoint whose weights are the start, wherever their shapes fit. A network that is wider
     than it starts as the same function, with channels to spare; one that is narrower takes its
     first channels. null starts fresh."""
+    init_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the weights of `init`, which must be of the same network, in those that are written
+    (WiSE-FT, CVPR 2022, 2109.01903, sec. 4: the mean of a network before and after fine-tuning
+    does better than either where the data is of another kind). 0 writes what was trained."""
     data: DataConfig = DataConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     distill: DistillConfig | None = None
@@ -210,6 +214,12 @@ class TrainConfig(Config):
     """Steps between checkpoints from which `--resume` can go on."""
     log_interval: PositiveInt = 10
     """Steps between log entries."""
+
+    @model_validator(mode="after")
+    def _shares_what_there_is(self) -> "TrainConfig":
+        if self.init_share and self.init is None:
+            raise ValueError("init_share: there is no init to share; give one, or leave it out")
+        return self
 
     @property
     def samples(self) -> int:

@@ -46,6 +46,8 @@ from kd3d_core.training.sources import Sources
 from kd3d_core.training.sources import in_steps
 from kd3d_core.training.sources import open_sampler
 from kd3d_core.training.sources import open_sources
+from kd3d_core.training.start import average_with_start
+from kd3d_core.training.start import check_same_network
 from kd3d_core.training.start import start_from
 from kd3d_core.training.start import start_student
 
@@ -155,6 +157,8 @@ def _build_module(
             teacher = None  # it has said what it had to say, and would only cost time
     if config.init is not None:
         start_from(detector, config.init)
+        if config.init_share:
+            check_same_network(detector, config.init)
     for layer in detector.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
             layer.momentum = config.optimizer.norm_momentum
@@ -292,6 +296,9 @@ def _finish(
 ) -> Path:
     """Validate the averaged weights if that is still to do, and write the model."""
     module.detector.eval()
+    if config.init is not None and config.init_share:
+        average_with_start(module.detector, config.init, config.init_share)
+        module.result_step = -1  # the last validation was of other weights
     if data.val_frames is not None and module.result_step != trainer.global_step:
         module.result = score(
             NetworkPredictor(

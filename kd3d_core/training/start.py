@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import torch
+
 from kd3d_core.datasets.sampling import ObjectSampler
 from kd3d_core.distillation.start import start_first_channels
 from kd3d_core.distillation.taught import TaughtStartConfig
@@ -34,6 +36,37 @@ def start_from(network: CenterPointDetector, path: Path) -> None:
     source = load_model(path)[1]
     if load_fitting(network, source.state_dict()):
         start_first_channels(network, source)
+
+
+def check_same_network(network: CenterPointDetector, path: Path) -> None:
+    """Refuse to average a network with another one.
+
+    Raises:
+        Kd3dError: The checkpoint's network has other weights, or the file is missing or foreign.
+    """
+    mine, theirs = network.state_dict(), load_model(path)[1].state_dict()
+    if {k: v.shape for k, v in mine.items()} != {k: v.shape for k, v in theirs.items()}:
+        raise Kd3dError(
+            f"init_share: {path} is of another network than {network.config.name}, so their "
+            "weights have no mean; leave init_share out."
+        )
+
+
+@torch.no_grad()
+def average_with_start(network: CenterPointDetector, path: Path, share: float) -> None:
+    """Move weights and batch statistics towards those of a checkpoint of the same network.
+
+    WiSE-FT, Wortsman et al., CVPR 2022, 2109.01903, sec. 3.
+
+    Args:
+        network: Changed in place.
+        path: The checkpoint that it started from.
+        share: Of the checkpoint's weights in the result, 0 to 1.
+    """
+    start = load_model(path)[1].state_dict()
+    for name, value in network.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(start[name].to(value.device), share)
 
 
 def start_student(

@@ -1,5 +1,6 @@
 """Learning on a part of the area, and starting from another model's weights."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -8,12 +9,15 @@ import torch
 from pydantic import ValidationError
 from rich.console import Console
 
+from kd3d_core.errors import Kd3dError
+from kd3d_core.evaluation.score import score
 from kd3d_core.models.batch import collate
 from kd3d_core.models.detector import build_detector
 from kd3d_core.training.checkpoint import load_fitting
 from kd3d_core.training.checkpoint import load_model
 from kd3d_core.training.config import CropConfig
 from kd3d_core.training.config import DataConfig
+from kd3d_core.training.predict import NetworkPredictor
 from kd3d_core.training.run import train
 from kd3d_core.training.samples import TrainSamples
 from kd3d_core.training.start import start_from
@@ -111,3 +115,35 @@ def test_init_from_a_wider_model_takes_its_first_channels(tmp_path):
     start_from(narrow, wide)
     first = load_model(wide)[1].backbone.stages[0][0][0].weight[:16, :16]
     assert torch.equal(narrow.backbone.stages[0][0][0].weight, first)
+
+
+def test_what_is_written_may_keep_a_share_of_the_start(tmp_path):
+    frames = ToyDataset(4)
+    first = train(toy_config(tmp_path / "a", 30), train_frames=frames, console=QUIET)
+    further = {"init": first, "seed": 1}
+    alone = train(toy_config(tmp_path / "b", 10, **further), train_frames=frames, console=QUIET)
+    config = toy_config(tmp_path / "c", 10, init_share=0.7, **further)
+    mixed = train(config, train_frames=frames, val_frames=frames, console=QUIET)
+    start, end, found = (load_model(path)[1].state_dict() for path in (first, alone, mixed))
+    moved = 0.0
+    for name, value in found.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, 0.7 * start[name] + 0.3 * end[name])
+            moved = max(moved, float((end[name] - start[name]).abs().max()))
+    assert moved > 0.01
+    # The result beside it is that of what is written.
+    result = score(NetworkPredictor.load(mixed), frames, config.eval)
+    metrics = json.loads((tmp_path / "c" / "metrics.json").read_text())
+    assert metrics["mean_ap"]["all"] == pytest.approx(result.mean_ap(), abs=1e-6)
+
+
+def test_a_share_of_another_network_is_refused_before_training(tmp_path):
+    first = train(toy_config(tmp_path / "a", 1), train_frames=ToyDataset(4), console=QUIET)
+    wider = toy_config(tmp_path / "b", 1, model=toy_model(width=24), init=first, init_share=0.5)
+    with pytest.raises(
+        Kd3dError, match=r"init_share: .*model.ckpt is of another network than toy"
+    ):
+        train(wider, train_frames=ToyDataset(4), console=QUIET)
+    assert not (tmp_path / "b" / "model.ckpt").exists()
+    with pytest.raises(ValidationError, match="init_share: there is no init to share"):
+        toy_config(tmp_path / "c", 1, init_share=0.5)
