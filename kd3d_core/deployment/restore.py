@@ -212,9 +212,7 @@ def _described(manifest: Manifest, graph: FoldedGraph, network: CenterPointDetec
             "data": {"sweeps": manifest.sweeps, "ground_height": manifest.ground_height_m},
         },
         data={"words": manifest.training.data},
-        teacher=None
-        if teacher is None
-        else {"name": teacher.name, **({"sha256": teacher.sha256} if teacher.sha256 else {})},
+        teacher=None if teacher is None else teacher.model_dump(exclude_none=True),
         intensity_map=manifest.intensity.map,
         score_threshold=dict(zip(manifest.classes, map(float, thresholds), strict=True)),
         adaptation={} if record is None else record.model_dump(mode="json"),

@@ -60,7 +60,8 @@ def read_graph(bundle: Bundle, source: str) -> FoldedGraph:
         if node.op_type not in ("Conv", "ConvTranspose"):
             continue
         name = node.input[1]
-        if not (name.startswith(_PREFIX) and name.endswith(_WEIGHT) and name in constants):
+        known = all(each in constants for each in node.input[1:])
+        if not (known and name.startswith(_PREFIX) and name.endswith(_WEIGHT)):
             raise _foreign(source)
         weight = torch.from_numpy(constants[name].copy())
         out = weight.shape[0 if node.op_type == "Conv" else 1]

@@ -15,7 +15,7 @@ _ON_CPU = ("auto", "openvino", "onnxruntime")
 
 
 def bundle_path(model: Path | str | None = None, backend: str | None = None) -> Path:
-    """The file of a model, wherever one is asked for.
+    """The file of a model that is to be run, trained on or adapted.
 
     Args:
         model: A path; a name of `SHIPPED`; "default" or None for the shipped student.

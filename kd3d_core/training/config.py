@@ -182,8 +182,8 @@ class TrainConfig(Config):
     first channels. null starts fresh."""
     init_share: float = Field(default=0.0, ge=0, lt=1)
     """Share of the weights of `init`, which must be of the same network, in those that are written
-    (WiSE-FT, CVPR 2022, 2109.01903, sec. 4: the mean of a network before and after fine-tuning
-    does better than either where the data is of another kind). 0 writes what was trained."""
+    (WiSE-FT, CVPR 2022, 2109.01903: the mean of a network before and after fine-tuning is better
+    than the latter on data of another kind). 0 writes what was trained."""
     data: DataConfig = DataConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     distill: DistillConfig | None = None

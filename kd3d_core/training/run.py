@@ -296,10 +296,11 @@ def _finish(
 ) -> Path:
     """Validate the averaged weights if that is still to do, and write the model."""
     module.detector.eval()
+    told = module.result_step == trainer.global_step
     if config.init is not None and config.init_share:
         average_with_start(module.detector, config.init, config.init_share)
-        module.result_step = -1  # the last validation was of other weights
-    if data.val_frames is not None and module.result_step != trainer.global_step:
+        told = False  # the last validation was of other weights
+    if data.val_frames is not None and not told:
         module.result = score(
             NetworkPredictor(
                 module.model, module.detector, ground_height=config.data.ground_height

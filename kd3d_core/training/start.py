@@ -56,7 +56,7 @@ def check_same_network(network: CenterPointDetector, path: Path) -> None:
 def average_with_start(network: CenterPointDetector, path: Path, share: float) -> None:
     """Move weights and batch statistics towards those of a checkpoint of the same network.
 
-    WiSE-FT, Wortsman et al., CVPR 2022, 2109.01903, sec. 3.
+    WiSE-FT, Wortsman et al., CVPR 2022, 2109.01903.
 
     Args:
         network: Changed in place.

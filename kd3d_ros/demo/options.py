@@ -59,7 +59,7 @@ class DemoOptions:
         """ROS arguments of the detector."""
         values: dict[str, object] = {"backend": self.backend, "threads": self.threads}
         if self.model is not None:
-            values["model"] = bundle_path(self.model).resolve()
+            values["model"] = bundle_path(self.model, self.backend).resolve()
         return ros_arguments(values, {"~/input/points": "/points"})
 
 
